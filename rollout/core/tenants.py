@@ -1,0 +1,133 @@
+"""Tenants and their API keys.
+
+A key is `rk_live_` or `rk_test_`, 43 characters of base64url (256 random bits), and 6 characters of checksum: a typo is told from an unknown
+key without a look-up, and secret scanners know the shape. Only its HMAC is kept.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import zlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from rollout.errors import InvalidApiKey, InvalidRequest
+
+Scope = Literal["generate", "analyze", "feedback", "read"]
+Mode = Literal["live", "test"]
+TenantState = Literal["active", "suspended"]
+
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+KEY_BYTES = 32
+
+_TENANT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_KEY = re.compile(r"rk_(live|test)_([A-Za-z0-9_-]{43})([0-9a-z]{6})")
+_BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """An organisation with keys and quotas. `attributes` are targetable by phases: string to string."""
+
+    id: str
+    name: str
+    tz: str = "UTC"
+    state: TenantState = "active"
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    version: int = 1
+    created_at: int = 0
+
+    def __post_init__(self) -> None:
+        if not _TENANT_ID.fullmatch(self.id):
+            raise InvalidRequest(
+                "A tenant's id is 1-63 lower-case letters, digits and hyphens, and does not begin with a hyphen.", param="id"
+            )
+        if not self.name.strip() or len(self.name) > 200:
+            raise InvalidRequest("A tenant needs a name of at most 200 characters.", param="name")
+        check_tz(self.tz)
+        for name, value in self.attributes.items():
+            if not isinstance(value, str) or len(name) > 64 or len(value) > 100:
+                raise InvalidRequest("Attributes map names (64 characters) to strings (100 characters).", param=f"attributes.{name}")
+
+
+@dataclass(frozen=True)
+class Key:
+    """An API key as it is kept; times in UTC epoch seconds."""
+
+    id: str
+    tenant_id: str
+    name: str
+    mode: Mode
+    prefix: str
+    hash: str
+    scopes: tuple[Scope, ...]
+    created_at: int
+    version: int = 1
+    expires_at: int | None = None
+    revoked_at: int | None = None
+
+    def check_usable(self, now: float) -> None:
+        """Raises InvalidApiKey with the reason once the key is revoked or expired."""
+        if self.revoked_at is not None and self.revoked_at <= now:
+            raise InvalidApiKey(f"The API key {self.prefix}... was revoked.", remedy="Use another key of your tenant.")
+        if self.expires_at is not None and self.expires_at <= now:
+            raise InvalidApiKey(f"The API key {self.prefix}... has expired.", remedy="Use another key of your tenant.")
+
+
+def check_tz(name: str) -> None:
+    """Raises InvalidRequest unless `name` is an IANA time zone."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidRequest(f"There is no time zone {name!r}.", param="tz", remedy="Use an IANA name such as Asia/Jakarta.") from None
+
+
+def check_scopes(scopes: Collection[str]) -> tuple[Scope, ...]:
+    unknown = sorted(set(scopes) - set(SCOPES))
+    if unknown or not scopes:
+        raise InvalidRequest(f"Scopes are one or more of {', '.join(SCOPES)}.", param="scopes")
+    return tuple(scope for scope in SCOPES if scope in scopes)
+
+
+def key_text(mode: Mode, random: bytes) -> str:
+    """The text of a key from 32 random bytes."""
+    body = base64.urlsafe_b64encode(random).decode().rstrip("=")
+    return f"rk_{mode}_{body}{_checksum(body)}"
+
+
+def parse_key(text: str) -> Mode:
+    """The mode of a well-formed key; raises InvalidApiKey for one that cannot be ours."""
+    match = _KEY.fullmatch(text)
+    if match is None:
+        raise InvalidApiKey("This is not a Phasegate API key: those begin with rk_live_ or rk_test_.")
+    if _checksum(match[2]) != match[3]:
+        raise InvalidApiKey("The API key is mistyped: its checksum does not fit.", remedy="Copy the whole key again.")
+    return "live" if match[1] == "live" else "test"
+
+
+def secret_hash(secret: bytes, text: str) -> str:
+    """What is stored and looked up instead of a key or token: HMAC-SHA256, hex."""
+    return hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()
+
+
+def shown_prefix(text: str) -> str:
+    """What may be shown of a key for ever: `rk_live_ab12`."""
+    return text[:12]
+
+
+def _checksum(body: str) -> str:
+    number, digits = zlib.crc32(body.encode()), ""
+    for _ in range(6):
+        number, digit = divmod(number, 36)
+        digits = _BASE36[digit] + digits
+    return digits
+
+
+def tenant_json(tenant: Tenant) -> dict[str, Any]:
+    """The shape that clients see."""
+    return {"id": tenant.id, "name": tenant.name, "tz": tenant.tz, "state": tenant.state, "attributes": dict(tenant.attributes)}

@@ -1,0 +1,171 @@
+"""The port to AI vendors: what a wire must offer, what may come back, what can go wrong.
+
+Every wire is one file with the same five parts in the same order: docstring (route, auth, failures), `CAPABILITIES` where it has any, pure
+`encode`, `send` (the only I/O), pure `decode`, `ERRORS`. Wires never import each other, and no SDK class leaves this floor.
+
+What an error means for the hold stands on its class:
+
+    PortError
+    ├── NotSent           void      connect, DNS, TLS: nothing left this machine
+    ├── Throttled         void      429, 529
+    ├── OutOfCredit       void      our account with the vendor is empty
+    ├── BadCredential     void      our key is refused
+    ├── Rejected          void      the vendor finds the request invalid
+    ├── Retired           void      the vendor no longer has the model
+    ├── Refused           settled   refused for its content; `usage` if it was billed
+    ├── Fault             unknown   5xx, 408, an answer that is not one
+    └── OutcomeUnknown    unknown   time-out while reading, connection cut
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, Protocol
+
+from rollout.core.catalogue import Model, Usage
+from rollout.core.images import Finished, ImageRequest, Partial
+
+HoldOutcome = Literal["void", "settled", "unknown"]
+
+
+class PortError(Exception):
+    """A vendor call that did not end well; `detail` is for our logs, never for the caller."""
+
+    hold: ClassVar[HoldOutcome] = "unknown"
+
+    def __init__(self, detail: str = "", *, vendor_request_id: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail, self.vendor_request_id = detail, vendor_request_id
+
+
+class NotSent(PortError):
+    hold = "void"
+
+
+class Throttled(PortError):
+    """`retry_after` in whole seconds as the vendor asked, if it did."""
+
+    hold = "void"
+
+    def __init__(self, detail: str = "", *, retry_after: int | None = None, vendor_request_id: str | None = None) -> None:
+        super().__init__(detail, vendor_request_id=vendor_request_id)
+        self.retry_after = retry_after
+
+
+class OutOfCredit(PortError):
+    hold = "void"
+
+
+class BadCredential(PortError):
+    hold = "void"
+
+
+class Rejected(PortError):
+    """`message` and `param` are the vendor's words about the caller's request, fit to be passed on; `status` 400, 413 or 422."""
+
+    hold = "void"
+
+    def __init__(self, message: str, *, param: str | None = None, status: int = 400, vendor_request_id: str | None = None) -> None:
+        super().__init__(message, vendor_request_id=vendor_request_id)
+        self.message, self.param, self.status = message, param, status
+
+
+class Retired(PortError):
+    hold = "void"
+
+
+class Refused(PortError):
+    """`category` in our words (sexual, minors, violence, hate, harassment, self_harm, illicit, cyber, bio, likeness, copyright, policy)."""
+
+    hold = "settled"
+
+    def __init__(self, category: str, detail: str = "", *, usage: Usage | None = None, vendor_request_id: str | None = None) -> None:
+        super().__init__(detail, vendor_request_id=vendor_request_id)
+        self.category, self.usage = category, usage
+
+
+class Fault(PortError):
+    hold = "unknown"
+
+
+class OutcomeUnknown(PortError):
+    hold = "unknown"
+
+
+@dataclass(frozen=True)
+class ImageCall:
+    """`user` is the keyed hash of (tenant, end user) that the vendor may see."""
+
+    model: Model
+    request: ImageRequest
+    user: str | None = None
+
+
+@dataclass(frozen=True)
+class MessageCall:
+    """`body` is the JSON to send, already naming the upstream model; `headers` are the caller's anthropic-version and allowed betas."""
+
+    model: Model
+    body: bytes
+    stream: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MessageAnswer:
+    """`body` is the vendor's JSON, byte for byte; `stop_reason` and `usage` were read from it."""
+
+    body: bytes
+    usage: Usage | None
+    stop_reason: str | None
+    vendor_request_id: str | None
+
+
+@dataclass(frozen=True)
+class MessageEvent:
+    """One server-sent event as it came: `raw` with its blank line; `usage` is cumulative and present where the event told any."""
+
+    name: str
+    raw: bytes
+    usage: Usage | None = None
+    stop_reason: str | None = None
+
+
+class Images(Protocol):
+    """A vendor that makes pictures."""
+
+    def generate(self, call: ImageCall) -> Finished:
+        """The whole answer. Raises PortError."""
+        ...
+
+    def stream(self, call: ImageCall) -> AbstractContextManager[Iterator[Partial | Finished]]:
+        """Partials, then exactly one Finished. Entering and iterating raise PortError; a stream that ends early raises OutcomeUnknown."""
+        ...
+
+
+class Messages(Protocol):
+    """A vendor that analyses."""
+
+    def create(self, call: MessageCall) -> MessageAnswer: ...
+
+    def stream(self, call: MessageCall) -> AbstractContextManager[Iterator[MessageEvent]]:
+        """Events in order up to and with `message_stop`. A stream that ends early raises OutcomeUnknown."""
+        ...
+
+    def count_tokens(self, call: MessageCall) -> bytes: ...
+
+
+class Providers(Protocol):
+    """Who answers for which model in this process (vendor, or the sandbox in its place)."""
+
+    def images(self, model: Model, *, test: bool) -> tuple[str, Images]:
+        """(vendor that answers, its port); `test` asks for the sandbox. Raises NotSent when no credential and no sandbox stands in."""
+        ...
+
+    def messages(self, model: Model, *, test: bool) -> tuple[str, Messages]: ...
+
+    def answers(self, model: Model) -> bool:
+        """Whether anybody would answer for this model: what is listed in /v1/models."""
+        ...
