@@ -1,0 +1,17 @@
+"""The control plane: the admin API, mounted once by `rollout.app`."""
+
+from __future__ import annotations
+
+from flask import Blueprint
+
+
+def create_blueprint() -> Blueprint:
+    """Everything under /admin."""
+    from . import tenants
+
+    api = Blueprint("api", __name__, url_prefix="/api/v1")
+    for noun in (tenants,):
+        api.register_blueprint(noun.routes)
+    admin = Blueprint("admin", __name__, url_prefix="/admin")
+    admin.register_blueprint(api)
+    return admin

@@ -1,0 +1,86 @@
+"""/admin/api/v1/tenants"""
+
+from __future__ import annotations
+
+from flask import Blueprint
+from pydantic import Field
+
+from rollout.core.tenants import Tenant, tenant_json
+from rollout.web.conditional import based_on, versioned
+from rollout.web.operation import Answer, Shape, operation
+from rollout.web.paging import PageQuery, listing
+from rollout.web.wired import services
+
+from .auth import actor, editor, viewer
+
+routes = Blueprint("tenants", __name__)
+
+
+class TenantIn(Shape):
+    id: str
+    name: str
+    tz: str = "UTC"
+    attributes: dict[str, str] = Field(default_factory=dict)
+    reason: str | None = None
+
+
+class TenantChange(Shape):
+    name: str | None = None
+    tz: str | None = None
+    attributes: dict[str, str] | None = None
+    reason: str | None = None
+
+
+class TenantOut(Shape):
+    id: str
+    name: str
+    tz: str
+    state: str
+    attributes: dict[str, str]
+
+
+class Reason(Shape):
+    reason: str | None = None
+
+
+@routes.get("/tenants")
+@operation("List tenants", auth=viewer, query=PageQuery)
+def list_tenants(query: PageQuery) -> Answer:
+    rows = services().tenants.page(after=query.cursor, limit=query.limit + 1)
+    return listing(rows, query.limit, lambda tenant: tenant.id, tenant_json)
+
+
+@routes.post("/tenants")
+@operation("Add a tenant", auth=editor, body=TenantIn, answer=TenantOut, status=201)
+def add_tenant(body: TenantIn) -> Answer:
+    new = Tenant(id=body.id, name=body.name, tz=body.tz, attributes=body.attributes)
+    return _shown(services().tenants.add(actor(), new, body.reason), 201)
+
+
+@routes.get("/tenants/<tenant_id>")
+@operation("Show a tenant", auth=viewer, answer=TenantOut)
+def show_tenant(tenant_id: str) -> Answer:
+    return _shown(services().tenants.get(tenant_id))
+
+
+@routes.patch("/tenants/<tenant_id>")
+@operation("Change a tenant", auth=editor, body=TenantChange, answer=TenantOut)
+def change_tenant(tenant_id: str, body: TenantChange) -> Answer:
+    fields = body.model_dump(exclude={"reason"}, exclude_none=True)
+    return _shown(services().tenants.change(actor(), tenant_id, fields, body.reason, based_on=based_on(required=True)))
+
+
+@routes.post("/tenants/<tenant_id>/suspend")
+@operation("Suspend a tenant: its keys open nothing", auth=editor, body=Reason, answer=TenantOut)
+def suspend_tenant(tenant_id: str, body: Reason) -> Answer:
+    return _shown(services().tenants.set_state(actor(), tenant_id, "suspended", body.reason))
+
+
+@routes.post("/tenants/<tenant_id>/activate")
+@operation("Activate a suspended tenant", auth=editor, body=Reason, answer=TenantOut)
+def activate_tenant(tenant_id: str, body: Reason) -> Answer:
+    return _shown(services().tenants.set_state(actor(), tenant_id, "active", body.reason))
+
+
+def _shown(tenant: Tenant, status: int = 200) -> Answer:
+    return versioned(tenant_json(tenant), tenant.version, status)

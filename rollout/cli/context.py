@@ -1,0 +1,120 @@
+"""What every command needs: the wired services, who is acting, options of a change, and output for people or programs."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+import orjson
+
+from rollout.core.audit import Actor
+from rollout.errors import RolloutError
+from rollout.settings import Settings, SettingsError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FAILED, REFUSED = 1, 3
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def change_options(command: F) -> F:
+    """`--reason` (asked for by every change), `--dry-run` and `--json`."""
+    for option in (
+        json_option,
+        click.option("--dry-run", is_flag=True, help="Check everything, change nothing."),
+        click.option("--reason", required=True, help="Why; goes into the audit log."),
+    ):
+        command = option(command)
+    return command
+
+
+def settings_or_exit(**defaults: Any) -> Settings:
+    """Settings from the environment; every problem is printed and ends the command with code 1."""
+    try:
+        return Settings.from_env(os.environ, **defaults)
+    except SettingsError as error:
+        for problem in error.problems:
+            click.echo(f"error: {problem}", err=True)
+        sys.exit(FAILED)
+
+
+@contextmanager
+def wired() -> Iterator[Any]:
+    """The services on the configured database (a `rollout.services.registry.Services`); errors become a sentence and an exit code."""
+    from rollout.app import build
+
+    services = build(settings_or_exit())
+    try:
+        with refusals():
+            yield services
+    finally:
+        services.close()
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """A RolloutError becomes its message and remedy on stderr: exit 3 when a rule refused, 1 when something failed."""
+    try:
+        yield
+    except RolloutError as error:
+        where = f" ({error.members['param']})" if "param" in error.members else ""
+        click.echo(f"error: {error.message}{where}\n  {error.remedy_text}", err=True)
+        sys.exit(FAILED if error.http_status >= 500 else REFUSED)
+
+
+def actor() -> Actor:
+    """`cli:<os user>`."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = str(os.getuid())
+    return Actor(f"cli:{name}")
+
+
+def show(value: Mapping[str, Any], as_json: bool) -> None:
+    """One thing: JSON, or a `name  value` table."""
+    if as_json:
+        print_json(value)
+        return
+    width = max((len(name) for name in value), default=0)
+    for name, item in value.items():
+        click.echo(f"{name:<{width}}  {_cell(item)}")
+
+
+def show_rows(rows: Sequence[Mapping[str, Any]], as_json: bool, empty: str) -> None:
+    """Many things: JSON lines' array, or a table; `empty` is what to say, and to do, when there are none."""
+    if as_json:
+        print_json(rows)
+    elif not rows:
+        click.echo(empty)
+    else:
+        columns = list(rows[0])
+        table = [[name.upper() for name in columns], *([_cell(row[name]) for name in columns] for row in rows)]
+        widths = [max(len(line[index]) for line in table) for index in range(len(columns))]
+        for line in table:
+            click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def print_json(value: Any) -> None:
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def said(text: str, dry_run: bool) -> None:
+    """One sentence about what was done, on stderr so that stdout stays data."""
+    click.echo(f"{'would be: ' if dry_run else ''}{text}", err=True)
+
+

@@ -1,0 +1,56 @@
+"""`rollout NOUN VERB`: each noun is imported when it is called, so that `rollout --help` needs neither a database nor an SDK."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+COMMANDS = {
+    "demo": ("rollout.cli.serving:demo", "Seed an embedded database and serve it with the sandbox."),
+    "serve": ("rollout.cli.serving:serve", "Serve, with settings from the environment."),
+    "worker": ("rollout.cli.serving:worker", "Run the background jobs apart from the web process."),
+    "sandbox": ("rollout.cli.serving:sandbox", "The sandbox provider over HTTP in the vendors' wire formats."),
+    "migrate": ("rollout.cli.operating:migrate", "Bring the database's schema up to date."),
+    "check": ("rollout.cli.operating:check", "Check settings, database, ledger, audit chain and vendors."),
+    "config": ("rollout.cli.operating:config", "Show each setting and where its value comes from."),
+    "ledger": ("rollout.cli.operating:ledger", "The books: verify."),
+    "tenants": ("rollout.cli.tenants:tenants", "Organisations: list, show, add, set, suspend, activate."),
+    "keys": ("rollout.cli.keys:keys", "A tenant's API keys: list, add, revoke, rotate."),
+    "tokens": ("rollout.cli.tokens:tokens", "Admin tokens: list, add, revoke."),
+    "grants": ("rollout.cli.grants:grants", "Access to features: list, show, add, set, revoke."),
+    "access-requests": ("rollout.cli.access_requests:access_requests", "Who asks for access: list, show, approve, deny."),
+    "meters": ("rollout.cli.meters:meters", "Quotas: list, show, add, set, revoke."),
+    "holds": ("rollout.cli.holds:holds", "Reservations: list, show, settle, void."),
+    "features": ("rollout.cli.features:features", "Features: list, show, revive."),
+    "kill": ("rollout.cli.features:kill", "Stop a feature, for all or for one tenant."),
+    "plans": ("rollout.cli.plans:plans", "Phases: list, show, advance, pause, resume, rollback."),
+    "feedback": ("rollout.cli.feedback:feedback", "What end users say: list, show."),
+    "audit": ("rollout.cli.audit:audit", "Who changed what, when and why: list, verify."),
+    "explain": ("rollout.cli.explain:explain", "Why a tenant may or may not use a feature."),
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[name][0].split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="phasegate", prog_name="rollout")
+def main() -> None:
+    """Put a generative-AI capability in front of partners, in phases.
+
+    Settings come from ROLLOUT_* variables (`rollout config` shows them). Exit codes: 0 done, 1 failed, 2 usage, 3 refused by a rule.
+    """

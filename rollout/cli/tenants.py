@@ -1,0 +1,92 @@
+"""`rollout tenants ...`"""
+
+from __future__ import annotations
+
+import click
+
+from rollout.cli.context import actor, change_options, json_option, said, show, show_rows, wired
+from rollout.core.tenants import Tenant, tenant_json
+
+
+@click.group()
+def tenants() -> None:
+    """Organisations with keys and quotas."""
+
+
+@tenants.command("list")
+@click.option("--limit", default=500, show_default=True)
+@json_option
+def list_(limit: int, as_json: bool) -> None:
+    """All tenants."""
+    with wired() as services:
+        rows = [tenant_json(tenant) for tenant in services.tenants.page(after=None, limit=limit)]
+    show_rows(rows, as_json, "No tenants yet. Add one: rollout tenants add acme --name 'Acme Ltd' --reason 'first partner'")
+
+
+@tenants.command("show")
+@click.argument("tenant")
+@json_option
+def show_(tenant: str, as_json: bool) -> None:
+    """One tenant."""
+    with wired() as services:
+        show(tenant_json(services.tenants.get(tenant)), as_json)
+
+
+@tenants.command("add")
+@click.argument("tenant")
+@click.option("--name", required=True)
+@click.option("--tz", default="UTC", show_default=True, help="IANA time zone.")
+@click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="Targetable by phases; repeatable.")
+@change_options
+def add(tenant: str, name: str, tz: str, attributes: tuple[str, ...], reason: str, dry_run: bool, as_json: bool) -> None:
+    """Add a tenant."""
+    with wired() as services:
+        new = Tenant(id=tenant, name=name, tz=tz, attributes=_attributes(attributes))
+        added = services.tenants.add(actor(), new, reason, dry_run=dry_run)
+        show(tenant_json(added), as_json)
+    said(f"tenant {tenant} added", dry_run)
+
+
+@tenants.command("set")
+@click.argument("tenant")
+@click.option("--name")
+@click.option("--tz")
+@click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="Replaces all attributes; repeatable.")
+@change_options
+def set_(tenant: str, name: str | None, tz: str | None, attributes: tuple[str, ...], reason: str, dry_run: bool, as_json: bool) -> None:
+    """Change a tenant's name, time zone or attributes."""
+    fields = {"name": name, "tz": tz, "attributes": _attributes(attributes) if attributes else None}
+    with wired() as services:
+        sent = {field: value for field, value in fields.items() if value is not None}
+        show(tenant_json(services.tenants.change(actor(), tenant, sent, reason, dry_run=dry_run)), as_json)
+    said(f"tenant {tenant} changed", dry_run)
+
+
+@tenants.command("suspend")
+@click.argument("tenant")
+@change_options
+def suspend(tenant: str, reason: str, dry_run: bool, as_json: bool) -> None:
+    """Its keys open nothing until it is activated."""
+    with wired() as services:
+        show(tenant_json(services.tenants.set_state(actor(), tenant, "suspended", reason, dry_run=dry_run)), as_json)
+    said(f"tenant {tenant} suspended", dry_run)
+
+
+@tenants.command("activate")
+@click.argument("tenant")
+@change_options
+def activate(tenant: str, reason: str, dry_run: bool, as_json: bool) -> None:
+    """Undo a suspension."""
+    with wired() as services:
+        show(tenant_json(services.tenants.set_state(actor(), tenant, "active", reason, dry_run=dry_run)), as_json)
+    said(f"tenant {tenant} active", dry_run)
+
+
+def _attributes(pairs: tuple[str, ...]) -> dict[str, str]:
+    attributes = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint="--attribute")
+        attributes[name] = value
+    return attributes

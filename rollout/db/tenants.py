@@ -1,0 +1,49 @@
+"""Rows of tenants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from rollout.core.tenants import Tenant
+from rollout.db.engine import Tx
+from rollout.db.tables import tenant
+
+
+def get(tx: Tx, tenant_id: str) -> Tenant | None:
+    row = tx.execute(sa.select(tenant).where(tenant.c.id == tenant_id)).mappings().one_or_none()
+    return _tenant(row) if row else None
+
+
+def page(tx: Tx, *, after: str | None, limit: int) -> list[Tenant]:
+    """In order of id, beginning after `after`."""
+    query = sa.select(tenant).order_by(tenant.c.id).limit(limit)
+    if after is not None:
+        query = query.where(tenant.c.id > after)
+    return [_tenant(row) for row in tx.execute(query).mappings()]
+
+
+def add(tx: Tx, new: Tenant) -> None:
+    tx.execute(sa.insert(tenant).values(_values(new)))
+
+
+def put(tx: Tx, changed: Tenant) -> None:
+    tx.execute(sa.update(tenant).where(tenant.c.id == changed.id).values(_values(changed)))
+
+
+def _values(value: Tenant) -> dict[str, Any]:
+    return {
+        "id": value.id,
+        "name": value.name,
+        "tz": value.tz,
+        "state": value.state,
+        "attributes": dict(value.attributes),
+        "version": value.version,
+        "created_at": value.created_at,
+    }
+
+
+def _tenant(row: Mapping[str, Any]) -> Tenant:
+    return Tenant(**row)

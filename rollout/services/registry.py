@@ -1,0 +1,59 @@
+"""Everything that is wired for one process, in one object; handlers and commands get it, nobody looks anything up elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rollout.blobs.base import Blobs
+from rollout.core.catalogue import Catalogue
+from rollout.db.engine import Database
+from rollout.providers.base import Providers
+from rollout.services.access import Access
+from rollout.services.analyze import Analyze
+from rollout.services.audit import AuditLog
+from rollout.services.changes import Changes
+from rollout.services.explain import Explain
+from rollout.services.features import Features
+from rollout.services.feedback import Feedback
+from rollout.services.generate import Generate
+from rollout.services.grants import Grants
+from rollout.services.images import Images
+from rollout.services.keys import Keys
+from rollout.services.ledger import Ledger
+from rollout.services.meters import Meters
+from rollout.services.plans import Plans
+from rollout.services.state import State
+from rollout.services.tenants import Tenants
+from rollout.services.tokens import Tokens
+from rollout.services.usage import UsageReports
+from rollout.settings import Settings
+
+
+@dataclass(frozen=True)
+class Services:
+    settings: Settings
+    database: Database
+    changes: Changes
+    state: State
+    ledger: Ledger
+    catalogue: Catalogue
+    providers: Providers
+    blobs: Blobs
+    tenants: Tenants
+    keys: Keys
+    tokens: Tokens
+    grants: Grants
+    access: Access
+    meters: Meters
+    features: Features
+    plans: Plans
+    explain: Explain
+    generate: Generate
+    analyze: Analyze
+    images: Images
+    feedback: Feedback
+    usage: UsageReports
+    audit: AuditLog
+
+    def close(self) -> None:
+        self.database.close()

@@ -1,0 +1,77 @@
+"""Tenants: added, renamed, suspended, activated."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from rollout.core.audit import Actor
+from rollout.core.tenants import Tenant, TenantState
+from rollout.db import tenants
+from rollout.db.engine import Database, Tx
+from rollout.errors import Conflict, NotFound, StaleVersion
+from rollout.services.changes import Changes, as_json
+
+
+class Tenants:
+    def __init__(self, database: Database, changes: Changes) -> None:
+        self._database, self._changes = database, changes
+
+    def page(self, *, after: str | None, limit: int) -> list[Tenant]:
+        """In order of id; asks for one more than shown to know whether there is a next page."""
+        with self._database.read() as tx:
+            return tenants.page(tx, after=after, limit=limit)
+
+    def get(self, tenant_id: str) -> Tenant:
+        """Raises NotFound."""
+        with self._database.read() as tx:
+            return require(tx, tenant_id)
+
+    def add(self, actor: Actor, new: Tenant, reason: str | None, *, dry_run: bool = False) -> Tenant:
+        """Raises Conflict when the id is taken."""
+        with self._changes.begin(actor, reason, dry_run=dry_run) as change:
+            if tenants.get(change.tx, new.id):
+                raise Conflict(f"There is a tenant {new.id!r} already.", param="id", remedy="Choose another id, or change that tenant.")
+            added = dataclasses.replace(new, created_at=change.now)
+            tenants.add(change.tx, added)
+            change.record("tenant.added", subject=added.id, tenant=added.id, before=None, after=as_json(added))
+        return added
+
+    def change(
+        self, actor: Actor, tenant_id: str, fields: Mapping[str, Any], reason: str | None, *, based_on: int | None = None, dry_run: bool = False
+    ) -> Tenant:
+        """Set `fields` (name, tz, attributes); raises NotFound, StaleVersion, InvalidRequest."""
+        return self._revise(actor, "tenant.changed", tenant_id, fields, reason, based_on=based_on, dry_run=dry_run)
+
+    def set_state(self, actor: Actor, tenant_id: str, state: TenantState, reason: str | None, *, dry_run: bool = False) -> Tenant:
+        """`suspended`: its keys open nothing; `active`: they do again. Setting the state it has changes nothing."""
+        return self._revise(actor, f"tenant.{state}", tenant_id, {"state": state}, reason, based_on=None, dry_run=dry_run)
+
+    def _revise(
+        self, actor: Actor, action: str, tenant_id: str, fields: Mapping[str, Any], reason: str | None, *, based_on: int | None, dry_run: bool
+    ) -> Tenant:
+        with self._changes.begin(actor, reason, dry_run=dry_run) as change:
+            before = require(change.tx, tenant_id)
+            check_version(based_on, before.version, as_json(before))
+            after = dataclasses.replace(before, **fields)
+            if after == before:
+                return before
+            after = dataclasses.replace(after, version=before.version + 1)
+            tenants.put(change.tx, after)
+            change.record(action, subject=after.id, tenant=after.id, before=as_json(before), after=as_json(after))
+        return after
+
+
+def require(tx: Tx, tenant_id: str) -> Tenant:
+    """Raises NotFound."""
+    found = tenants.get(tx, tenant_id)
+    if found is None:
+        raise NotFound(f"There is no tenant {tenant_id!r}.", param="tenant")
+    return found
+
+
+def check_version(based_on: int | None, version: int, current: Mapping[str, Any]) -> None:
+    """Raises StaleVersion, which carries the value as it is now, when the caller saw another version."""
+    if based_on is not None and based_on != version:
+        raise StaleVersion(current=dict(current), current_version=version)

@@ -1,0 +1,141 @@
+"""Routes that say what they take and give: one declaration authenticates, validates, renders, and becomes `/openapi.json`.
+
+    @routes.post("/access-requests")
+    @operation("Ask for access", auth=key("read"), body=AccessRequestIn, answer=AccessRequestOut, status=201)
+    def ask(body: AccessRequestIn) -> Answer: ...
+
+A view gets its path arguments, `body` and `query` (validated), and returns a JSON value, `(value, status)`, or a Response.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import orjson
+from flask import Response, request
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from rollout.errors import InvalidRequest, UnsupportedMediaType
+
+Answer = Response | Mapping[str, Any] | tuple[Mapping[str, Any], int]
+View = Callable[..., Answer]
+M = TypeVar("M", bound=BaseModel)
+
+MAX_JSON_BYTES = 1 << 20
+
+
+class Shape(BaseModel):
+    """Base of every request and answer shape: unknown members are errors, so that a typo is not silently ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Auth(Protocol):
+    """Who may call: `scheme` is its name in /openapi.json (None: public). Calling it checks the request or raises a RolloutError."""
+
+    scheme: str | None
+    needs: str
+
+    def __call__(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Public:
+    scheme: str | None = None
+    needs: str = "nobody in particular"
+
+    def __call__(self) -> None:
+        return None
+
+
+public = Public()
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a route promises; `raw_body` names the content types of a body that the view reads by itself."""
+
+    summary: str
+    auth: Auth
+    body: type[BaseModel] | None
+    query: type[BaseModel] | None
+    answer: type[BaseModel] | None
+    status: int
+    raw_body: tuple[str, ...]
+
+
+def operation(
+    summary: str,
+    *,
+    auth: Auth,
+    body: type[BaseModel] | None = None,
+    query: type[BaseModel] | None = None,
+    answer: type[BaseModel] | None = None,
+    status: int = 200,
+    raw_body: tuple[str, ...] = (),
+) -> Callable[[View], Callable[..., Response]]:
+    """Declare a route; `auth` runs first, so that nobody learns about fields without a key."""
+    declared = Operation(summary, auth, body, query, answer, status, raw_body)
+
+    def wrap(view: View) -> Callable[..., Response]:
+        @functools.wraps(view)
+        def run(**arguments: Any) -> Response:
+            auth()
+            if query is not None:
+                arguments["query"] = read_query(query)
+            if body is not None:
+                arguments["body"] = read_json(body)
+            return _render(view(**arguments), status)
+
+        run.operation = declared  # type: ignore[attr-defined]
+        return run
+
+    return wrap
+
+
+def read_json(shape: type[M]) -> M:
+    """The request's JSON body as `shape`; raises UnsupportedMediaType, InvalidRequest, or (by Flask) PayloadTooLarge."""
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType("Send a JSON body with Content-Type: application/json.")
+    request.max_content_length = MAX_JSON_BYTES
+    try:
+        value = orjson.loads(request.get_data())
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"The body is not valid JSON: {error}.", param="body", remedy="Send one JSON object.") from None
+    return validate(shape, value)
+
+
+def read_query(shape: type[M]) -> M:
+    return validate(shape, request.args.to_dict())
+
+
+def validate(shape: type[M], value: Any) -> M:
+    """`value` as `shape`; raises InvalidRequest that names the first wrong field in `param` and lists all in `errors`."""
+    try:
+        return shape.model_validate(value)
+    except ValidationError as error:
+        problems = [
+            {"param": ".".join(str(part) for part in item["loc"]) or "body", "message": _sentence(item["msg"])}
+            for item in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        first = problems[0]
+        raise InvalidRequest(f"{first['param']}: {first['message']}", param=first["param"], errors=problems) from None
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(value), status=status, content_type="application/json")
+
+
+def _render(answer: Answer, status: int) -> Response:
+    if isinstance(answer, Response):
+        return answer
+    value, code = answer if isinstance(answer, tuple) else (answer, status)
+    return json_response(value, code)
+
+
+def _sentence(message: str) -> str:
+    text = message.removeprefix("Value error, ")
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

@@ -1,0 +1,27 @@
+"""Times on the wire: RFC 3339 in UTC; inside, UTC epoch seconds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime
+
+
+def rfc3339(seconds: float | None) -> str | None:
+    """`1760000000` -> `2025-10-09T08:53:20Z`; None stays None."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def epoch(moment: datetime) -> int:
+    return int(moment.timestamp())
+
+
+def _in_range(moment: datetime) -> datetime:
+    if not 2000 <= moment.year <= 2200:
+        raise ValueError("must lie between the years 2000 and 2200")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_range)]
+"""A time in a request: RFC 3339 with a zone."""

@@ -1,0 +1,125 @@
+"""What all tests share: databases of both kinds, and a clock that stands still.
+
+A test that asks for `database` or `database_url` runs twice, on SQLite and on PostgreSQL; the second run
+carries the marker `postgres`, so `-m "not postgres"` is the fast half.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import postgres
+import pytest
+
+from rollout.db import migrate
+from rollout.db.engine import Database, Tx
+
+SHARED = "PHASEGATE_TEST_RUN"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "postgres: needs a PostgreSQL server; `dev.py test --fast` leaves it out"
+    )
+    if not hasattr(config, "workerinput"):
+        run = postgres.Run.begin()
+        config.add_cleanup(run.end)
+        os.environ[SHARED] = str(run.folder)
+
+
+class Clock:
+    """UTC epoch seconds that pass only when told: 2026-11-22 12:00:00 at first, a Sunday."""
+
+    def __init__(self) -> None:
+        self.now = 1_795_348_800.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class ClockedDatabase(Database):
+    """Tells the time of the test's clock on PostgreSQL too, where `Database` asks the server."""
+
+    def now(self, tx: Tx) -> int:
+        return int(self._clock())
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a migrated, empty database."""
+    if request.param == "postgresql":
+        server: postgres.Server = request.getfixturevalue("postgres_server")
+        url: str = request.getfixturevalue("postgres_database")
+        server.empty(url)
+        return url
+    shutil.copyfile(request.getfixturevalue("sqlite_template"), tmp_path / "rollout.db")
+    return f"sqlite:///{tmp_path / 'rollout.db'}"
+
+
+@pytest.fixture
+def database(database_url: str, clock: Clock) -> Iterator[Database]:
+    """A migrated, empty database on the test's clock."""
+    opened = ClockedDatabase(database_url, clock)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def new_database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., str]:
+    """`new_database("postgresql")` makes a migrated database that nobody else has, and gives its address.
+
+    With `migrated=False` it has no table. For tests that change the schema, and for servers that live longer than a test.
+    """
+    count = iter(range(1_000_000))
+
+    def make(kind: str, *, migrated: bool = True) -> str:
+        if kind == "postgresql":
+            server: postgres.Server = request.getfixturevalue("postgres_server")
+            return server.create(f"{_worker()}_{next(count)}", template=None if migrated else "template0")
+        path = tmp_path_factory.mktemp("database") / "rollout.db"
+        if migrated:
+            shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
+        return f"sqlite:///{path}"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "rollout.db"
+    migrate.upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Server]:
+    try:
+        server = postgres.Run(Path(os.environ[SHARED])).server()
+    except postgres.Unavailable as reason:
+        give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        give_up(f"NOT TESTED ON POSTGRESQL: {reason}")
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_database(postgres_server: postgres.Server) -> str:
+    """This process's own database, handed from test to test."""
+    return postgres_server.create(_worker())
+
+
+def _worker() -> str:
+    return os.environ.get("PYTEST_XDIST_WORKER", "main")
