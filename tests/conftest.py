@@ -81,7 +81,7 @@ def new_database(
 ) -> Callable[..., str]:
     """`new_database("postgresql")` makes a migrated database that nobody else has, and gives its address.
 
-    With `migrated=False` it has no table. For tests that change the schema, and for servers that live longer than a test.
+    With `migrated=False` it has no table. For tests that change the schema, and servers that outlive a test.
     """
     count = iter(range(1_000_000))
 

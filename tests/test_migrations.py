@@ -96,9 +96,14 @@ def test_asking_a_missing_sqlite_file_for_its_schema_does_not_make_it(tmp_path: 
 
 def test_a_migration_that_fails_leaves_nothing_behind(database: Database) -> None:
     """DDL must roll back on both databases; Python's sqlite3 would otherwise commit before it."""
-    with pytest.raises(sa.exc.DBAPIError), database.write() as tx:
-        tx.execute(sa.text("create table half_done (id integer unique)"))
-        tx.execute(sa.text("insert into half_done values (1), (1)"))
+
+    def fail_half_way() -> None:
+        with database.write() as tx:
+            tx.execute(sa.text("create table half_done (id integer unique)"))
+            tx.execute(sa.text("insert into half_done values (1), (1)"))
+
+    with pytest.raises(sa.exc.IntegrityError):
+        fail_half_way()
     with database.read() as tx:
         assert not sa.inspect(tx).has_table("half_done")
 
