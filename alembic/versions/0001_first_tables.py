@@ -131,6 +131,7 @@ def upgrade() -> None:
         sa.Column("changed_by", sa.String(length=200), nullable=False),
         sa.Column("changed_at", sa.BigInteger(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("remind_at", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("killed in (0, 1)", name=op.f("ck_kill_two_valued")),
         sa.PrimaryKeyConstraint("feature", "tenant_id", name=op.f("pk_kill")),
     )

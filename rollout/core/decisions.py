@@ -1,13 +1,21 @@
-"""A decision: may this tenant use this feature now, and why (not)."""
+"""A decision: may this tenant use this feature now, and why (not).
+
+The kill bit first, then the tenant's halt, then ONE flag evaluation; the reason follows from the rows.
+Generation fails closed: without a plan, or without state that was confirmed lately, nobody is let in.
+Analysis has no plan, so nothing but a kill or a halt stops it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from rollout.core.grants import Grant
+from rollout.core.kills import Kill
 from rollout.core.meters import Meter
+from rollout.core.plans import Everyone, Granted, RunningPlan, partner_bucket
 from rollout.core.tenants import Tenant
 
 GENERATION = "image-generation"
@@ -16,29 +24,34 @@ FEATURES = (GENERATION, ANALYSIS)
 
 Reason = Literal[
     "ga", "granted", "segment", "percentage",
-    "killed", "flag_off", "flag_unknown", "flags_stale", "tenant_halted", "phase_halted",
-    "not_granted", "grant_expired", "not_in_phase",
+    "killed", "tenant_halted", "flags_stale", "flag_unknown", "not_granted", "grant_expired", "not_in_phase",
 ]  # fmt: skip
+
+Evaluate = Callable[[str, Mapping[str, str]], str | None]
+"""(flag, context properties) -> key of the phase whose audience lets the tenant in; None: the flag is off
+for it."""
 
 
 @dataclass(frozen=True)
 class TenantFacts:
     """What a worker knows of one tenant at one revision, read by one look at the database.
 
-    `grants` by feature; `halts` are the features stopped for this tenant alone; `meters` are the live ones; `meter_rev` tells the ledger
-    whether they are still right.
+    `grants` by feature; `halts` by feature, for those stopped for this tenant alone; `meters` are the live
+    ones; `meter_rev` tells the ledger whether they are still right.
     """
 
     tenant: Tenant
     grants: Mapping[str, Grant] = field(default_factory=dict)
-    halts: frozenset[str] = frozenset()
+    halts: Mapping[str, Kill] = field(default_factory=dict)
     meters: tuple[Meter, ...] = ()
     meter_rev: int = 0
 
 
 @dataclass(frozen=True)
 class Decision:
-    """`id` is `dec_` + a hash of (revision, tenant, feature); `valid_until` in UTC epoch seconds is when time alone may change it."""
+    """`id` is `dec_` + a hash of (revision, tenant, feature); `phase` and `run` are the plan's current ones
+    (None: the feature has no plan); `valid_until` in UTC epoch seconds is when time alone may change the
+    answer."""
 
     id: str
     tenant_id: str
@@ -49,3 +62,93 @@ class Decision:
     run: int | None
     revision: int
     valid_until: float | None = None
+
+
+@dataclass(frozen=True)
+class FeatureState:
+    """What holds for a feature at one revision. `fresh`: the revision was confirmed within the staleness
+    bound."""
+
+    revision: int
+    plan: RunningPlan | None
+    killed: bool
+    fresh: bool
+
+
+def decide(facts: TenantFacts, feature: str, state: FeatureState, now: float, evaluate: Evaluate) -> Decision:
+    """The decision at `now` (UTC epoch seconds). `evaluate` is asked at most once."""
+    allowed, reason = _answer(facts, feature, state, now, evaluate)
+    return Decision(
+        id=decision_id(state.revision, facts.tenant.id, feature),
+        tenant_id=facts.tenant.id,
+        feature=feature,
+        allowed=allowed,
+        reason=reason,
+        phase=state.plan.run.phase if state.plan else None,
+        run=state.plan.run.number if state.plan else None,
+        revision=state.revision,
+        valid_until=_valid_until(facts.grants.get(feature), now),
+    )
+
+
+def decision_id(revision: int, tenant_id: str, feature: str) -> str:
+    """The same for the same question, on every worker."""
+    return "dec_" + hashlib.sha256(f"{revision}:{tenant_id}:{feature}".encode()).hexdigest()[:32]
+
+
+def context_properties(facts: TenantFacts, plan: RunningPlan, now: float) -> dict[str, str]:
+    """What the flag is evaluated on: the tenant's attributes, then our own fields, which no attribute can
+    replace."""
+    feature = plan.plan.feature
+    grant = facts.grants.get(feature)
+    active = grant is not None and grant.status(now) == "active"
+    return {
+        **facts.tenant.attributes,
+        "tenantId": facts.tenant.id,
+        "grant": "active" if active else "none",
+        "phase": plan.run.phase,
+        "halt": "1" if feature in facts.halts else "0",
+        "cohorts": f",{grant.cohort}," if grant and active and grant.cohort else ",",
+        "partnerBucket": str(partner_bucket(plan.plan.salt, facts.tenant.id)),
+    }
+
+
+def _answer(
+    facts: TenantFacts, feature: str, state: FeatureState, now: float, evaluate: Evaluate
+) -> tuple[bool, Reason]:
+    if state.killed:
+        return False, "killed"
+    if feature in facts.halts:
+        return False, "tenant_halted"
+    if feature == ANALYSIS:
+        return True, "ga"
+    if not state.fresh:
+        return False, "flags_stale"
+    if state.plan is None:
+        return False, "flag_unknown"
+    admitted_in = evaluate(feature, context_properties(facts, state.plan, now))
+    if admitted_in is None:
+        return False, _why_not(facts.grants.get(feature), state.plan, now)
+    return True, _why(admitted_in, state.plan)
+
+
+def _why(admitted_in: str, plan: RunningPlan) -> Reason:
+    if any(isinstance(phase.audience, Everyone) for phase in plan.open_phases):
+        return "ga"
+    return plan.plan.phases[plan.plan.position(admitted_in)].audience.admits
+
+
+def _why_not(grant: Grant | None, plan: RunningPlan, now: float) -> Reason:
+    if grant is not None and grant.status(now) == "expired":
+        return "grant_expired"
+    if grant is not None and grant.status(now) == "active":
+        return "not_in_phase"
+    by_grant_alone = all(isinstance(phase.audience, Granted) for phase in plan.open_phases)
+    return "not_granted" if by_grant_alone else "not_in_phase"
+
+
+def _valid_until(grant: Grant | None, now: float) -> float | None:
+    if grant is None or grant.state != "active":
+        return None
+    moments = (grant.starts_at, grant.expires_at)
+    return min((moment for moment in moments if moment is not None and moment > now), default=None)

@@ -156,6 +156,7 @@ kill = Table(
     Column("changed_by", String(200), nullable=False),
     Column("changed_at", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),
+    Column("remind_at", BigInteger),
     CheckConstraint("killed in (0, 1)", name="two_valued"),
 )
 

@@ -1,0 +1,433 @@
+"""Plans: the ordered phases of a feature, the moves between them, and what they mean as an Unleash flag.
+
+Who is in is data (grants, attributes), what a phase means is a strategy: a plan compiles to one flag with a
+strategy for each audience of the phases up to the current one. So an advance only ever adds tenants. All
+constraints are positive: a context field that is missing closes the door.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from rollout.core.flags import VARIANT_WEIGHT, Constraint, parse_constraints
+from rollout.core.times import rfc3339
+from rollout.errors import Conflict, InvalidRequest
+
+BASIS_POINTS = 10_000
+
+RESERVED_PROPERTIES = ("tenantId", "grant", "phase", "halt", "cohorts", "partnerBucket")
+"""Context fields that come from our rows; a tenant's attribute cannot take their place."""
+
+RunState = Literal["running", "paused", "completed", "rolled_back"]
+AdmittedBy = Literal["ga", "granted", "segment", "percentage"]
+
+NOT_HALTED = Constraint("halt", "IN", ("0",))
+
+
+@dataclass(frozen=True)
+class Granted:
+    """Tenants with an active grant; with `cohorts` only those whose grant names one of them."""
+
+    cohorts: tuple[str, ...] = ()
+    kind: ClassVar[str] = "granted"
+    admits: ClassVar[AdmittedBy] = "granted"
+
+    def constraints(self) -> tuple[Constraint, ...]:
+        active = Constraint("grant", "IN", ("active",))
+        if not self.cohorts:
+            return (active,)
+        return (
+            active,
+            Constraint("cohorts", "STR_CONTAINS", tuple(f",{cohort}," for cohort in self.cohorts)),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, **({"cohorts": list(self.cohorts)} if self.cohorts else {})}
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Tenants whose attributes meet all `conditions`."""
+
+    conditions: tuple[Constraint, ...]
+    kind: ClassVar[str] = "segment"
+    admits: ClassVar[AdmittedBy] = "segment"
+
+    def constraints(self) -> tuple[Constraint, ...]:
+        return self.conditions
+
+    def as_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "constraints": [item.document() for item in self.conditions]}
+
+
+@dataclass(frozen=True)
+class Percentage:
+    """`basis_points` of 10,000 tenants, always the same ones first; with `filter` only those that meet it."""
+
+    basis_points: int
+    filter: tuple[Constraint, ...] = ()
+    kind: ClassVar[str] = "percentage"
+    admits: ClassVar[AdmittedBy] = "percentage"
+
+    def constraints(self) -> tuple[Constraint, ...]:
+        return (Constraint("partnerBucket", "NUM_LT", value=str(self.basis_points)), *self.filter)
+
+    def as_json(self) -> dict[str, Any]:
+        extra = {"filter": [item.document() for item in self.filter]} if self.filter else {}
+        return {"kind": self.kind, "basis_points": self.basis_points, **extra}
+
+
+@dataclass(frozen=True)
+class Everyone:
+    """All tenants: general availability, as a strategy of its own, never as an empty list."""
+
+    kind: ClassVar[str] = "all"
+    admits: ClassVar[AdmittedBy] = "ga"
+
+    def constraints(self) -> tuple[Constraint, ...]:
+        return ()
+
+    def as_json(self) -> dict[str, Any]:
+        return {"kind": self.kind}
+
+
+Audience = Granted | Segment | Percentage | Everyone
+
+
+@dataclass(frozen=True)
+class Phase:
+    """`quota` holds the meters that an approval without its own brings along, as the admin API takes them,
+    without `tenant` and `reason`."""
+
+    key: str
+    title: str
+    audience: Audience
+    quota: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`salt` is drawn once for the feature's life: raising a percentage never removes a tenant."""
+
+    feature: str
+    salt: str
+    phases: tuple[Phase, ...]
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        keys = [phase.key for phase in self.phases]
+        if not keys or len(set(keys)) != len(keys):
+            raise InvalidRequest("A plan has one or more phases, each with a key of its own.", param="phases")
+
+    def position(self, key: str) -> int:
+        """Where the phase stands, from 0; raises InvalidRequest."""
+        for position, phase in enumerate(self.phases):
+            if phase.key == key:
+                return position
+        known = ", ".join(phase.key for phase in self.phases)
+        raise InvalidRequest(f"The plan of {self.feature} has no phase {key!r}; it has {known}.", param="to")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One stay in one phase; times in UTC epoch seconds. The last run of a plan is the one that counts."""
+
+    number: int
+    phase: str
+    state: RunState
+    entered_at: int
+    entered_by: str
+    left_at: int | None = None
+
+
+@dataclass(frozen=True)
+class RunningPlan:
+    """A plan and where it stands."""
+
+    plan: Plan
+    run: Run
+
+    @property
+    def position(self) -> int:
+        return self.plan.position(self.run.phase)
+
+    @property
+    def phase(self) -> Phase:
+        return self.plan.phases[self.position]
+
+    @property
+    def open_phases(self) -> tuple[Phase, ...]:
+        """The phases whose audiences are in: all up to the current one."""
+        return self.plan.phases[: self.position + 1]
+
+
+# -- moves ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Move:
+    """What a move leaves behind: the run that ends (None: none does) and the run that counts from now on."""
+
+    ended: Run | None
+    run: Run
+
+
+def advance(running: RunningPlan, to: str | None, by: str, now: int) -> Move:
+    """On to the next phase, or to a later one named by `to`. Raises Conflict, InvalidRequest."""
+    if running.run.state == "paused":
+        raise Conflict(
+            f"The phase {running.run.phase} is paused.",
+            remedy="Resume the plan first, or roll it back.",
+            state="paused",
+        )
+    target = running.position + 1 if to is None else running.plan.position(to)
+    if target == len(running.plan.phases):
+        raise Conflict(f"{running.run.phase} is the last phase.", remedy="There is nothing to advance to.")
+    if target <= running.position:
+        raise InvalidRequest(
+            f"{to} is not a later phase than {running.run.phase}.",
+            param="to",
+            remedy="To go back, roll back.",
+        )
+    return _enter(running, target, "completed", by, now)
+
+
+def roll_back(running: RunningPlan, to: str | None, by: str, now: int) -> Move:
+    """Back to the previous phase, or to an earlier one named by `to`; from a paused one too.
+
+    Raises Conflict, InvalidRequest.
+    """
+    target = running.position - 1 if to is None else running.plan.position(to)
+    if target < 0:
+        raise Conflict(
+            f"{running.run.phase} is the first phase.", remedy="To stop the feature altogether, kill it."
+        )
+    if target >= running.position:
+        raise InvalidRequest(
+            f"{to} is not an earlier phase than {running.run.phase}.", param="to", remedy="To go on, advance."
+        )
+    return _enter(running, target, "rolled_back", by, now)
+
+
+def pause(running: RunningPlan) -> Move:
+    """Nobody advances the plan until it is resumed. Who is in stays in: what stops them is a kill."""
+    return _switch(running, "running", "paused")
+
+
+def resume(running: RunningPlan) -> Move:
+    return _switch(running, "paused", "running")
+
+
+def _enter(running: RunningPlan, target: int, left_as: RunState, by: str, now: int) -> Move:
+    left, phase = running.run, running.plan.phases[target]
+    ended = Run(left.number, left.phase, left_as, left.entered_at, left.entered_by, now)
+    return Move(ended, Run(left.number + 1, phase.key, "running", now, by))
+
+
+def _switch(running: RunningPlan, before: RunState, after: RunState) -> Move:
+    run = running.run
+    if run.state != before:
+        raise Conflict(f"The phase {run.phase} is {run.state}, not {before}.", state=run.state)
+    return Move(None, Run(run.number, run.phase, after, run.entered_at, run.entered_by))
+
+
+# -- what a plan means ---------------------------------------------------------------------------------------
+
+
+def partner_bucket(salt: str, tenant_id: str) -> int:
+    """Where a tenant stands in a percentage, 0..9999, for the feature's life."""
+    digest = hashlib.sha256(f"{salt}:{tenant_id}".encode()).digest()
+    return int.from_bytes(digest, "big") % BASIS_POINTS
+
+
+def compile_flag(running: RunningPlan, *, killed: bool) -> dict[str, Any]:
+    """The plan as an Unleash feature. The variant of a strategy carries the phase that let the tenant in,
+    so that one evaluation tells both; a kill is mirrored as `enabled: false`."""
+    feature = running.plan.feature
+    strategies = [_strategy(feature, phase.key, strategy_constraints(phase)) for phase in running.open_phases]
+    return _feature(feature, not killed, strategies)
+
+
+def strategy_constraints(phase: Phase) -> tuple[Constraint, ...]:
+    """All that must hold for a phase's audience to let a tenant in."""
+    return (*phase.audience.constraints(), NOT_HALTED)
+
+
+def compile_parts(running: RunningPlan) -> dict[str, Any]:
+    """A document with one flag `{phase}.{n}` for each single constraint of each phase, later ones too: the
+    engine itself then tells which of them a tenant meets."""
+    features = [
+        _feature(f"{phase.key}.{index}", True, [_strategy(phase.key, phase.key, (constraint,))])
+        for phase in running.plan.phases
+        for index, constraint in enumerate(strategy_constraints(phase))
+    ]
+    return document(features)
+
+
+def document(features: list[dict[str, Any]]) -> dict[str, Any]:
+    """A client-features document."""
+    return {"version": 2, "features": features}
+
+
+def _strategy(feature: str, phase: str, constraints: tuple[Constraint, ...]) -> dict[str, Any]:
+    return {
+        "name": "flexibleRollout",
+        "title": f"phase:{phase}",
+        "parameters": {"rollout": "100", "stickiness": "tenantId", "groupId": feature},
+        "constraints": [constraint.document() for constraint in constraints],
+        "variants": [
+            {"name": phase, "weight": VARIANT_WEIGHT, "weightType": "variable", "stickiness": "tenantId"}
+        ],
+    }
+
+
+def _feature(name: str, enabled: bool, strategies: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "type": "release",
+        "enabled": enabled,
+        "project": "default",
+        "stale": False,
+        "impressionData": False,
+        "description": "",
+        "strategies": strategies,
+        "variants": [],
+    }
+
+
+# -- in and out ----------------------------------------------------------------------------------------------
+
+
+def parse_audience(data: Any, at: str = "audience") -> Audience:
+    """An audience from JSON; raises InvalidRequest that names the field below `at`."""
+    if not isinstance(data, Mapping):
+        raise InvalidRequest("An audience is an object with a `kind`.", param=at)
+    parse = _AUDIENCES.get(data.get("kind", ""))
+    if parse is None:
+        raise InvalidRequest(
+            f"The kind of an audience is one of {', '.join(_AUDIENCES)}.", param=f"{at}.kind"
+        )
+    members, parser = parse
+    if unknown := set(data) - {"kind", *members}:
+        raise InvalidRequest(
+            f"An audience {data['kind']!r} has no such member.", param=f"{at}.{min(unknown)}"
+        )
+    return parser(data, at)
+
+
+def _granted(data: Mapping[str, Any], at: str) -> Audience:
+    cohorts = data.get("cohorts", [])
+    if not isinstance(cohorts, list) or not all(
+        isinstance(name, str) and name and "," not in name for name in cohorts
+    ):
+        raise InvalidRequest("`cohorts` is a list of names without commas.", param=f"{at}.cohorts")
+    return Granted(tuple(cohorts))
+
+
+def _segment(data: Mapping[str, Any], at: str) -> Audience:
+    conditions = _on_attributes(data.get("constraints"), f"{at}.constraints")
+    if not conditions:
+        raise InvalidRequest(
+            "A segment has at least one constraint.",
+            param=f"{at}.constraints",
+            remedy="For everyone, use the kind `all`.",
+        )
+    return Segment(conditions)
+
+
+def _percentage(data: Mapping[str, Any], at: str) -> Audience:
+    points = data.get("basis_points")
+    if not isinstance(points, int) or isinstance(points, bool) or not 0 <= points <= BASIS_POINTS:
+        raise InvalidRequest(
+            "`basis_points` is a whole number from 0 to 10000: 100 are one percent.",
+            param=f"{at}.basis_points",
+        )
+    return Percentage(points, _on_attributes(data.get("filter", []), f"{at}.filter"))
+
+
+def _everyone(_data: Mapping[str, Any], _at: str) -> Audience:
+    return Everyone()
+
+
+_AUDIENCES = {
+    "granted": (("cohorts",), _granted),
+    "segment": (("constraints",), _segment),
+    "percentage": (("basis_points", "filter"), _percentage),
+    "all": ((), _everyone),
+}
+
+
+def _on_attributes(data: Any, at: str) -> tuple[Constraint, ...]:
+    conditions = parse_constraints(data, at)
+    for index, condition in enumerate(conditions):
+        if condition.context_name in RESERVED_PROPERTIES:
+            raise InvalidRequest(
+                f"{condition.context_name} is not a tenant's attribute.", param=f"{at}.{index}.contextName"
+            )
+    return conditions
+
+
+def plan_json(running: RunningPlan) -> dict[str, Any]:
+    """The shape that admins see."""
+    plan, run = running.plan, running.run
+    return {
+        "feature": plan.feature,
+        "version": plan.version,
+        "run": {
+            "run": run.number,
+            "phase": run.phase,
+            "state": run.state,
+            "entered_at": rfc3339(run.entered_at),
+            "entered_by": run.entered_by,
+        },
+        "phases": [
+            {
+                "position": position,
+                "key": phase.key,
+                "title": phase.title,
+                "open": position <= running.position,
+                "audience": phase.audience.as_json(),
+                "quota": [dict(item) for item in phase.quota],
+            }
+            for position, phase in enumerate(plan.phases)
+        ],
+    }
+
+
+def default_phases(feature: str) -> tuple[Phase, ...]:
+    """The phases of a new plan; a tenant that is approved in a later one may make more."""
+    beta = (Constraint("program", "IN", ("beta",)),)
+    return (
+        Phase("internal", "Internal", Granted(("internal",)), _quota(feature, 20, 400, 20)),
+        Phase("private_beta", "Private beta", Granted(), _quota(feature, 100, 2_000, 100)),
+        Phase("wider_beta", "Wider beta", Segment(beta), _quota(feature, 200, 4_000, 200)),
+        Phase("percentage", "Percentage", Percentage(1_000), _quota(feature, 200, 4_000, 200)),
+        Phase("general_availability", "General availability", Everyone(), _quota(feature, 500, 10_000, 500)),
+    )
+
+
+def _quota(
+    feature: str, images_a_day: int, images_a_month: int, usd_a_month: int
+) -> tuple[Mapping[str, Any], ...]:
+    limits: list[tuple[str, str, str, int]] = [
+        ("image-day", "image", "day", images_a_day),
+        ("image-month", "image", "month", images_a_month),
+        ("money-month", "usd_micro", "month", usd_a_month * 1_000_000),
+        ("minute", "request", "minute", 60),
+        ("concurrent", "slot", "concurrent", 4),
+    ]
+    return tuple(
+        {
+            "name": name,
+            "level": "feature",
+            "feature": feature,
+            "unit": unit,
+            "period": period,
+            "cap": cap,
+            "hard": True,
+        }
+        for name, unit, period, cap in limits
+    )
