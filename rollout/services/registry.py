@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rollout.blobs.base import Blobs
@@ -54,6 +55,7 @@ class Services:
     feedback: Feedback
     usage: UsageReports
     audit: AuditLog
+    draining: Callable[[], bool]
 
     def close(self) -> None:
         self.database.close()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime
 
+from rollout.core.times import rfc3339
 
-def rfc3339(seconds: float | None) -> str | None:
-    """`1760000000` -> `2025-10-09T08:53:20Z`; None stays None."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+__all__ = ["Moment", "epoch", "rfc3339"]
 
 
 def epoch(moment: datetime) -> int:

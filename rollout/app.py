@@ -1,0 +1,172 @@
+"""The composition root: builds the services of one process, mounts the surfaces, starts and stops the threads.
+
+The only module that knows every floor, and the only one of `rollout` that imports `admin`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+import admin
+from rollout import jobs
+from rollout.api import ops
+from rollout.api.compat import anthropic, models, openai
+from rollout.api.native import access_requests, features, feedback, images, me, quotas, usage
+from rollout.api.sandbox import create_sandbox_blueprint
+from rollout.blobs.files import FileBlobs
+from rollout.db.engine import Clock, Database
+from rollout.services import catalogue, providers
+from rollout.services.access import Access
+from rollout.services.analyze import Analyze
+from rollout.services.audit import AuditLog
+from rollout.services.changes import Changes
+from rollout.services.explain import Explain
+from rollout.services.features import Features
+from rollout.services.feedback import Feedback
+from rollout.services.generate import Generate
+from rollout.services.grants import Grants
+from rollout.services.ids import new_id
+from rollout.services.images import Images
+from rollout.services.keys import Keys
+from rollout.services.ledger import Ledger
+from rollout.services.meters import Meters
+from rollout.services.plans import Plans
+from rollout.services.registry import Services
+from rollout.services.sandbox import Sandbox
+from rollout.services.state import State
+from rollout.services.tenants import Tenants
+from rollout.services.tokens import Tokens
+from rollout.services.usage import UsageReports
+from rollout.settings import Settings
+from rollout.sync.refresher import Refresher
+from rollout.web import problems, requests
+
+log = structlog.get_logger()
+
+
+def build(settings: Settings, *, clock: Clock = time.time, connect: bool = False, draining: Callable[[], bool] = lambda: False) -> Services:
+    """The services of one process, without threads. `connect` builds the vendors' clients (a worker needs them, a command does not)."""
+    secret = (settings.secret_key or embedded_secret(Path(settings.home))).encode()
+    database = Database(settings.database, clock)
+    changes = Changes(database)
+    ledger = Ledger(
+        database, lease_seconds=settings.hold_lease_seconds, grace_seconds=settings.unknown_grace_seconds, new_id=new_id
+    )
+    state = State(database, secret, clock, worker_id())
+    feature_service = Features(database, changes, state, ledger, clock)
+    seed = catalogue.load_seed()
+    vendors = providers.connect(settings) if connect else providers.Disconnected()
+    blobs = FileBlobs(settings.blob_folder)
+    image_service = Images(database, blobs, secret, clock, settings.url)
+    feedback_service = Feedback(database, secret, new_id, clock)
+    return Services(
+        settings=settings,
+        database=database,
+        changes=changes,
+        state=state,
+        ledger=ledger,
+        catalogue=seed,
+        providers=vendors,
+        blobs=blobs,
+        tenants=Tenants(database, changes),
+        keys=Keys(database, changes, secret, new_id),
+        tokens=Tokens(database, changes, secret, new_id, clock),
+        grants=Grants(database, changes, new_id),
+        access=Access(database, changes, new_id),
+        meters=Meters(database, changes, new_id),
+        features=feature_service,
+        plans=Plans(database, changes),
+        explain=Explain(database, state, feature_service),
+        generate=Generate(),
+        analyze=Analyze(),
+        images=image_service,
+        feedback=feedback_service,
+        usage=UsageReports(database),
+        audit=AuditLog(database),
+        draining=draining,
+    )
+
+
+def create_app(services: Services) -> Flask:
+    """The WSGI application over wired services; the same for a worker and for a test."""
+    check_admin_is_ours()
+    app = Flask("rollout", static_folder=None)
+    app.extensions["rollout"] = services
+    app.config["MAX_CONTENT_LENGTH"] = services.settings.max_body_mb * 1_000_000
+    requests.install(app)
+    problems.install(app)
+    for routes in (openai, anthropic, models, me, features, access_requests, quotas, usage, feedback, images, ops):
+        app.register_blueprint(routes.routes)
+    app.register_blueprint(admin.create_blueprint())
+    if hops := services.settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    return app
+
+
+def create_sandbox() -> Flask:
+    """The sandbox provider over HTTP: no tenants, flags or quotas."""
+    app = Flask("rollout_sandbox", static_folder=None)
+    app.register_blueprint(create_sandbox_blueprint(Sandbox()))
+    return app
+
+
+@dataclass
+class Running:
+    """The threads of one worker."""
+
+    services: Services
+    refresher: Refresher
+    jobs: jobs.Jobs
+
+    def stop(self) -> None:
+        """Stop the threads, give leases back, close the pools."""
+        self.jobs.stop()
+        self.refresher.stop()
+        self.services.close()
+
+
+def start(services: Services) -> Running:
+    """Start a worker's threads; call it after the fork, never before: threads do not survive one."""
+    services.state.refresh()
+    refresher = Refresher(services.settings.database, services.state)
+    background = jobs.Jobs(services)
+    refresher.start()
+    background.start()
+    return Running(services, refresher, background)
+
+
+def worker_id() -> str:
+    """Unique for each process on each machine: `host:pid:random`."""
+    return f"{socket.gethostname()[:30]}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def embedded_secret(home: Path) -> str:
+    """The secret key in `home`, made at first use; two processes that start at once agree on one."""
+    file = home / "secret.key"
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return file.read_text(encoding="ascii").strip()
+    with os.fdopen(descriptor, "w", encoding="ascii") as out:
+        out.write(secrets.token_hex(32))
+    return file.read_text(encoding="ascii").strip()
+
+
+def check_admin_is_ours() -> None:
+    """Another distribution can overwrite the package `admin`; say so instead of failing somewhere inside it."""
+    ours = Path(__file__).resolve().parents[1] / "admin"
+    found = Path(str(admin.__file__)).resolve().parent
+    if found != ours:
+        sys.exit(f"error: the package `admin` at {found} is not Phasegate's ({ours}). Install phasegate in an environment of its own.")

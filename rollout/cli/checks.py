@@ -1,0 +1,71 @@
+"""What `rollout check` looks at, one function a line of its report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from rollout.errors import RolloutError
+from rollout.services.registry import Services
+from rollout.settings import Settings, unknown_variables
+
+Result = dict[str, str]
+
+
+def run(settings: Settings, environ: Mapping[str, str]) -> list[Result]:
+    """`{"check", "state": "good" | "warning" | "wrong", "detail"}` for each check; later ones still run when one is wrong."""
+    from rollout.app import build
+
+    unknown = unknown_variables(environ)
+    results = [_result("settings", "warning" if unknown else "good", "; ".join(unknown) or "valid")]
+    services = build(settings)
+    try:
+        for name, look in (("schema", _schema), ("ledger", _ledger), ("audit chain", _audit), ("vendors", _vendors)):
+            results.append(_looked(name, look, services))
+    finally:
+        services.close()
+    return results
+
+
+def _looked(name: str, look: Callable[[Services], tuple[str, str]], services: Services) -> Result:
+    try:
+        return _result(name, *look(services))
+    except RolloutError as error:
+        cause = f" ({error.__cause__.__class__.__name__}: {error.__cause__})" if error.__cause__ else ""
+        return _result(name, "wrong", f"{error.message}{cause}")
+
+
+def _schema(services: Services) -> tuple[str, str]:
+    from rollout.db import migrate
+
+    current, head = migrate.current(services.settings.database), migrate.head()
+    return ("good", str(current)) if current == head else ("wrong", f"at {current or 'nothing'}, needs {head}: run `rollout migrate`")
+
+
+def _ledger(services: Services) -> tuple[str, str]:
+    differences = services.ledger.verify()
+    return ("wrong", "; ".join(differences)) if differences else ("good", "the books are clean")
+
+
+def _audit(services: Services) -> tuple[str, str]:
+    found = services.audit.verify()
+    return ("wrong", found) if found else ("good", "unbroken")
+
+
+def _vendors(services: Services) -> tuple[str, str]:
+    settings = services.settings
+    missing = [
+        vendor
+        for vendor, configured in (
+            ("openai", settings.openai_api_key or settings.openai_base_url),
+            ("anthropic", settings.anthropic_api_key or settings.anthropic_base_url),
+        )
+        if not configured
+    ]
+    if not missing:
+        return "good", "every vendor has a key or an address"
+    stand_in = "the sandbox answers for" if settings.sandbox != "off" else "nobody answers for"
+    return "good" if settings.sandbox != "off" else "warning", f"{stand_in} {', '.join(missing)}"
+
+
+def _result(name: str, state: str, detail: str) -> Result:
+    return {"check": name, "state": state, "detail": detail}
