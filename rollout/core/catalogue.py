@@ -1,35 +1,83 @@
-"""The model catalogue: names, aliases, lifecycle, capabilities, dated prices; what a request may cost at most, and what it did cost.
-
-Prices are integers: micro-dollars per million tokens, or per picture. Products are summed first and rounded up once.
-"""
+"""The model catalogue: names, aliases, lifecycle, what a model can do, and its dated price. What a request
+costs: `core/prices.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+from rollout.errors import ModelNotFound, ModelRetired
 
 Lifecycle = Literal["active", "deprecated", "retired"]
 SettledFrom = Literal["usage", "price_list", "estimate"]
 
 
 @dataclass(frozen=True)
-class Price:
-    """`per_million`: unit (text_in, image_in, image_out, in, out, cache_write, cache_read) -> micro-dollars per million tokens.
+class Tier:
+    """Prices that hold for the whole request once its input exceeds `above_input_tokens`."""
 
-    `per_image`: (size, quality) -> micro-dollars, the price list and the upper bound of what one picture costs; `*` matches any.
+    above_input_tokens: int
+    per_million: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one picture of at most `max_pixels` costs at most, by quality, in micro-dollars."""
+
+    max_pixels: int
+    by_quality: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Price:
+    """A dated price; entries of the ledger keep its id, so a new price is a new row and never rewrites
+    history.
+
+    `per_million`: unit (text_in, image_in, image_out for pictures; in, out, cache_write, cache_write_1h,
+    cache_read for messages) -> micro-dollars per million tokens. `tiers` rise. `per_image`, by rising area:
+    the price list, and the upper bound of what one picture costs.
     """
 
     id: str
     as_of: str
     source: str
     per_million: Mapping[str, int] = field(default_factory=dict)
-    per_image: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    tiers: tuple[Tier, ...] = ()
+    per_image: tuple[Cell, ...] = ()
+
+
+@dataclass(frozen=True)
+class SizeRule:
+    """Which `WIDTHxHEIGHT` a model takes beside its listed sizes; pixels. Source: the OpenAI images
+    reference, for gpt-image-2 and later."""
+
+    multiple_of: int
+    max_ratio: int
+    max_edge: int
+    max_pixels: int
+
+    def allows(self, width: int, height: int) -> bool:
+        return (
+            min(width, height) >= self.multiple_of
+            and width % self.multiple_of == 0
+            and height % self.multiple_of == 0
+            and max(width, height) <= min(self.max_edge, self.max_ratio * min(width, height))
+            and width * height <= self.max_pixels
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"WIDTHxHEIGHT in multiples of {self.multiple_of}, ratio at most {self.max_ratio}:1, "
+            f"no edge above {self.max_edge}, at most {self.max_pixels:,} pixels"
+        )
 
 
 @dataclass(frozen=True)
 class Model:
-    """One row of the catalogue. `wire` names the file under `rollout/providers`, `upstream_id` what the vendor calls it."""
+    """One row of the catalogue. `wire` names the file under `rollout/providers`, `upstream_id` what the
+    vendor calls it; times are UTC epoch seconds. `auto_size` and `auto_quality` are the dearest that the
+    vendor picks for `auto`."""
 
     name: str
     vendor: str
@@ -39,36 +87,144 @@ class Model:
     price: Price
     display_name: str = ""
     lifecycle: Lifecycle = "active"
-    aliases: tuple[str, ...] = ()
     successor: str | None = None
     deprecated_at: int | None = None
     retires_at: int | None = None
     created_at: int = 0
     sizes: tuple[str, ...] = ()
+    size_rule: SizeRule | None = None
+    auto_size: str = "1024x1024"
+    auto_quality: str = "*"
     qualities: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
+    transparency: bool = False
+    input_fidelities: tuple[str, ...] = ()
     max_images: int = 1
     max_input_images: int = 0
+    input_image_tokens: int = 0
+    max_input_tokens: int = 0
     max_tokens: int = 0
     streams: bool = True
 
 
 @dataclass(frozen=True)
+class Alias:
+    """A name in the wild that stands for another model. `since` and `ended`: when the name was deprecated and
+    stopped working at the vendor."""
+
+    name: str
+    to: str
+    since: int | None = None
+    ended: int | None = None
+    warning: str | None = None
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The model that answers for `requested`. `warnings` are sentences for x-rollout-warnings;
+    `deprecated_at` and `sunset_at` (UTC epoch seconds) are for the headers Deprecation and Sunset."""
+
+    model: Model
+    requested: str
+    warnings: tuple[str, ...] = ()
+    deprecated_at: int | None = None
+    sunset_at: int | None = None
+
+
+@dataclass(frozen=True)
 class Usage:
-    """What the vendor says was used, in tokens; for messages `input` excludes cached tokens (as Anthropic counts)."""
+    """What the vendor says was used, in tokens; for messages `input` excludes cached tokens (as Anthropic
+    counts), and `cache_write` includes those written for an hour."""
 
     input: int = 0
     output: int = 0
     text_in: int = 0
     image_in: int = 0
     cache_write: int = 0
+    cache_write_1h: int = 0
     cache_read: int = 0
 
 
 @dataclass(frozen=True)
 class Cost:
-    """`usd_micro` rounded up once; `settled_from` says what it was computed from, `price_id` by which price."""
+    """`usd_micro` rounded up once; `settled_from` says what it was computed from, `price_id` by which
+    price."""
 
     usd_micro: int
     settled_from: SettledFrom
     price_id: str
+
+
+class Catalogue:
+    """Models and aliases by name. Building one checks that every alias and successor leads to a model; raises
+    ValueError."""
+
+    def __init__(self, models: Iterable[Model], aliases: Iterable[Alias] = ()) -> None:
+        self._models: dict[str, Model] = {}
+        self._aliases: dict[str, Alias] = {}
+        for model in models:
+            self._check_new(model.name)
+            self._models[model.name] = model
+        for alias in aliases:
+            self._check_new(alias.name)
+            self._aliases[alias.name] = alias
+        self._check_links()
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        return tuple(self._models.values())
+
+    @property
+    def aliases(self) -> tuple[Alias, ...]:
+        return tuple(self._aliases.values())
+
+    def get(self, name: str) -> Model:
+        """The row of that very name, retired ones too. Raises ModelNotFound."""
+        try:
+            return self._models[name]
+        except KeyError:
+            raise _not_found(name) from None
+
+    def resolve(self, name: str, feature: str) -> Resolved:
+        """The model that answers for `name`, through aliases. Raises ModelNotFound, also for a model of
+        another feature, and ModelRetired."""
+        alias = self._aliases.get(name)
+        model = self._models.get(alias.to if alias else name)
+        if model is None or model.feature != feature:
+            raise _not_found(name)
+        if model.lifecycle == "retired":
+            raise ModelRetired(
+                f"The model {name} has been retired.", param="model", successor=model.successor
+            )
+        warnings = []
+        if alias and alias.warning:
+            warnings.append(alias.warning)
+        if model.lifecycle == "deprecated" and model.successor:
+            warnings.append(f"{model.name} is deprecated; move to {model.successor}")
+        return Resolved(
+            model,
+            name,
+            tuple(warnings),
+            deprecated_at=alias.since if alias and alias.since else model.deprecated_at,
+            sunset_at=alias.ended if alias and alias.ended else model.retires_at,
+        )
+
+    def _check_new(self, name: str) -> None:
+        if name in self._models or name in self._aliases:
+            raise ValueError(f"the name {name} stands twice in the catalogue")
+
+    def _check_links(self) -> None:
+        for alias in self._aliases.values():
+            if alias.to not in self._models:
+                raise ValueError(f"the alias {alias.name} leads to {alias.to}, which is no model")
+        for model in self._models.values():
+            seen, successor = {model.name}, model.successor
+            while successor is not None:
+                if successor in seen or successor not in self._models:
+                    raise ValueError(f"the successors of {model.name} do not lead to a model: {successor}")
+                seen.add(successor)
+                successor = self._models[successor].successor
+
+
+def _not_found(name: str) -> ModelNotFound:
+    return ModelNotFound(f"There is no model {name[:200]!r} here.", param="model")
