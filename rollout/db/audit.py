@@ -23,10 +23,11 @@ def add(tx: Tx, entries: list[Entry]) -> None:
 
 def walk(tx: Tx) -> Iterator[tuple[Entry, str]]:
     """Every row in order, with the hash that was stored for it."""
-    for row in tx.execution_options(yield_per=1000).execute(sa.select(audit).order_by(audit.c.seq)).mappings():
-        values: dict[str, Any] = dict(row)
-        stored = values.pop("hash")
-        yield Entry(**values), stored
+    with tx.execute(sa.select(audit).order_by(audit.c.seq), execution_options={"yield_per": 1000}) as rows:
+        for row in rows.mappings():
+            values: dict[str, Any] = dict(row)
+            stored = values.pop("hash")
+            yield Entry(**values), stored
 
 
 def page(tx: Tx, *, tenant: str | None, subject: str | None, before: int | None, limit: int) -> list[dict[str, Any]]:
