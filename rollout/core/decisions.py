@@ -17,6 +17,7 @@ from rollout.core.kills import Kill
 from rollout.core.meters import Meter
 from rollout.core.plans import Everyone, Granted, RunningPlan, partner_bucket
 from rollout.core.tenants import Tenant
+from rollout.errors import InvalidRequest
 
 GENERATION = "image-generation"
 ANALYSIS = "image-analysis"
@@ -152,3 +153,25 @@ def _valid_until(grant: Grant | None, now: float) -> float | None:
         return None
     moments = (grant.starts_at, grant.expires_at)
     return min((moment for moment in moments if moment is not None and moment > now), default=None)
+
+
+def check_feature(name: str) -> None:
+    """Raises InvalidRequest, which names the features, for one that does not exist."""
+    if name not in FEATURES:
+        features = " and ".join(FEATURES)
+        raise InvalidRequest(
+            f"There is no feature {name!r}; there are {features}.",
+            param="feature",
+            remedy="Name one of them.",
+        )
+
+
+def check_gated(feature: str) -> None:
+    """Raises InvalidRequest for a feature that does not exist or that every tenant has without a grant."""
+    check_feature(feature)
+    if feature == ANALYSIS:
+        raise InvalidRequest(
+            f"{ANALYSIS} is generally available: every tenant has it without a grant.",
+            param="feature",
+            remedy=f"Nothing needs to be done; only {GENERATION} is granted.",
+        )

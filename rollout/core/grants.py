@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from rollout.core.times import rfc3339
+from rollout.errors import InvalidRequest
 
 GrantState = Literal["active", "expired", "revoked"]
 RequestState = Literal["waiting", "approved", "denied", "withdrawn", "expired"]
+
+MAX_USE_CASE = 4000
+MAX_VOLUME = 10**12
+MAX_TERMS_VERSION = 64
 
 
 @dataclass(frozen=True)
@@ -49,3 +57,78 @@ class AccessRequest:
     decided_at: int | None = None
     decision_reason: str | None = None
     version: int = 1
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What a tenant says when it asks; `expected_volume` in pictures a month."""
+
+    feature: str
+    use_case: str
+    expected_volume: int | None = None
+    terms_version: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.use_case.strip() or len(self.use_case) > MAX_USE_CASE:
+            raise InvalidRequest(
+                f"use_case says in 1 to {MAX_USE_CASE} characters what you want to build.", param="use_case"
+            )
+        if self.expected_volume is not None and not 0 <= self.expected_volume <= MAX_VOLUME:
+            raise InvalidRequest(
+                f"expected_volume is a number of pictures a month from 0 to {MAX_VOLUME}.",
+                param="expected_volume",
+            )
+        if self.terms_version is not None and not 0 < len(self.terms_version) <= MAX_TERMS_VERSION:
+            raise InvalidRequest(
+                f"terms_version has 1 to {MAX_TERMS_VERSION} characters.", param="terms_version"
+            )
+
+
+@dataclass(frozen=True)
+class Standing:
+    """An access request and its place in its feature's queue: 1 is next, None once it is decided."""
+
+    request: AccessRequest
+    position: int | None
+
+
+def as_of(grant: Grant, now: float) -> Grant:
+    """The grant with the state that its times give it at `now`."""
+    return dataclasses.replace(grant, state="expired") if grant.status(now) == "expired" else grant
+
+
+def grant_json(grant: Grant) -> dict[str, Any]:
+    """The shape that clients see."""
+    return {
+        "id": grant.id,
+        "tenant": grant.tenant_id,
+        "feature": grant.feature,
+        "state": grant.state,
+        "starts_at": rfc3339(grant.starts_at),
+        "expires_at": rfc3339(grant.expires_at),
+        "reason": grant.reason,
+    }
+
+
+def asked_json(standing: Standing) -> dict[str, Any]:
+    """An access request as its tenant sees it: without who decided, and with the reason of a denial only."""
+    request = standing.request
+    return {
+        "id": request.id,
+        "feature": request.feature,
+        "state": request.state,
+        "position": standing.position,
+        "use_case": request.use_case,
+        "expected_volume": request.expected_volume,
+        "terms_version": request.terms_version,
+        "created_at": rfc3339(request.created_at),
+        "decided_at": rfc3339(request.decided_at),
+        "decision_reason": request.decision_reason if request.state == "denied" else None,
+    }
+
+
+def access_request_json(standing: Standing) -> dict[str, Any]:
+    """An access request as admins see it."""
+    request = standing.request
+    decision = {"decided_by": request.decided_by, "decision_reason": request.decision_reason}
+    return {**asked_json(standing), "tenant": request.tenant_id, **decision}

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from rollout.core.times import rfc3339
 from rollout.errors import InvalidApiKey, InvalidRequest
 
 Scope = Literal["generate", "analyze", "feedback", "read"]
@@ -45,14 +46,18 @@ class Tenant:
     def __post_init__(self) -> None:
         if not _TENANT_ID.fullmatch(self.id):
             raise InvalidRequest(
-                "A tenant's id is 1-63 lower-case letters, digits and hyphens, and does not begin with a hyphen.", param="id"
+                "A tenant's id is 1-63 lower-case letters, digits and hyphens, and does not begin with a hyphen.",
+                param="id",
             )
         if not self.name.strip() or len(self.name) > 200:
             raise InvalidRequest("A tenant needs a name of at most 200 characters.", param="name")
         check_tz(self.tz)
         for name, value in self.attributes.items():
             if not isinstance(value, str) or len(name) > 64 or len(value) > 100:
-                raise InvalidRequest("Attributes map names (64 characters) to strings (100 characters).", param=f"attributes.{name}")
+                raise InvalidRequest(
+                    "Attributes map names (64 characters) to strings (100 characters).",
+                    param=f"attributes.{name}",
+                )
 
 
 @dataclass(frozen=True)
@@ -74,9 +79,28 @@ class Key:
     def check_usable(self, now: float) -> None:
         """Raises InvalidApiKey with the reason once the key is revoked or expired."""
         if self.revoked_at is not None and self.revoked_at <= now:
-            raise InvalidApiKey(f"The API key {self.prefix}... was revoked.", remedy="Use another key of your tenant.")
+            raise InvalidApiKey(
+                f"The API key {self.prefix}... was revoked.", remedy="Use another key of your tenant."
+            )
         if self.expires_at is not None and self.expires_at <= now:
-            raise InvalidApiKey(f"The API key {self.prefix}... has expired.", remedy="Use another key of your tenant.")
+            raise InvalidApiKey(
+                f"The API key {self.prefix}... has expired.", remedy="Use another key of your tenant."
+            )
+
+
+@dataclass(frozen=True)
+class NewKey:
+    """What a key shall be; `expires_at` in UTC epoch seconds, None: until it is revoked."""
+
+    name: str
+    mode: Mode = "live"
+    scopes: tuple[Scope, ...] = SCOPES
+    expires_at: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name.strip() or len(self.name) > 200:
+            raise InvalidRequest("A key needs a name of at most 200 characters.", param="name")
+        object.__setattr__(self, "scopes", check_scopes(self.scopes))
 
 
 def check_tz(name: str) -> None:
@@ -84,7 +108,9 @@ def check_tz(name: str) -> None:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise InvalidRequest(f"There is no time zone {name!r}.", param="tz", remedy="Use an IANA name such as Asia/Jakarta.") from None
+        raise InvalidRequest(
+            f"There is no time zone {name!r}.", param="tz", remedy="Use an IANA name such as Asia/Jakarta."
+        ) from None
 
 
 def check_scopes(scopes: Collection[str]) -> tuple[Scope, ...]:
@@ -106,7 +132,9 @@ def parse_key(text: str) -> Mode:
     if match is None:
         raise InvalidApiKey("This is not a Phasegate API key: those begin with rk_live_ or rk_test_.")
     if _checksum(match[2]) != match[3]:
-        raise InvalidApiKey("The API key is mistyped: its checksum does not fit.", remedy="Copy the whole key again.")
+        raise InvalidApiKey(
+            "The API key is mistyped: its checksum does not fit.", remedy="Copy the whole key again."
+        )
     return "live" if match[1] == "live" else "test"
 
 
@@ -130,4 +158,25 @@ def _checksum(body: str) -> str:
 
 def tenant_json(tenant: Tenant) -> dict[str, Any]:
     """The shape that clients see."""
-    return {"id": tenant.id, "name": tenant.name, "tz": tenant.tz, "state": tenant.state, "attributes": dict(tenant.attributes)}
+    return {
+        "id": tenant.id,
+        "name": tenant.name,
+        "tz": tenant.tz,
+        "state": tenant.state,
+        "attributes": dict(tenant.attributes),
+    }
+
+
+def key_json(key: Key) -> dict[str, Any]:
+    """The shape that clients, logs and the audit log see: neither the secret nor its hash."""
+    return {
+        "id": key.id,
+        "tenant": key.tenant_id,
+        "name": key.name,
+        "mode": key.mode,
+        "prefix": key.prefix,
+        "scopes": list(key.scopes),
+        "created_at": rfc3339(key.created_at),
+        "expires_at": rfc3339(key.expires_at),
+        "revoked_at": rfc3339(key.revoked_at),
+    }
