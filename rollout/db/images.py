@@ -1,0 +1,39 @@
+"""Rows of delivered pictures: who owns which bytes, and until when they are kept."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from rollout.core.uses import StoredImage
+from rollout.db.engine import Tx
+from rollout.db.tables import image
+
+
+def add(tx: Tx, new: Sequence[StoredImage]) -> None:
+    if new:
+        tx.execute(sa.insert(image), [dataclasses.asdict(one) for one in new])
+
+
+def get(tx: Tx, tenant_id: str, image_id: str) -> StoredImage | None:
+    query = sa.select(image).where(image.c.tenant_id == tenant_id, image.c.id == image_id)
+    row = tx.execute(query).mappings().one_or_none()
+    return StoredImage(**row) if row else None
+
+
+def expired(tx: Tx, now: int, limit: int) -> list[StoredImage]:
+    """Pictures of all tenants whose time is over, oldest first."""
+    query = sa.select(image).where(image.c.expires_at <= now).order_by(image.c.expires_at).limit(limit)
+    return [StoredImage(**row) for row in tx.execute(query).mappings()]
+
+
+def delete(tx: Tx, gone: StoredImage) -> None:
+    tx.execute(sa.delete(image).where(image.c.tenant_id == gone.tenant_id, image.c.id == gone.id))
+
+
+def still_kept(tx: Tx, digests: Sequence[str]) -> set[str]:
+    """Which of these sha256 sums some row still names."""
+    query = sa.select(image.c.sha256).where(image.c.sha256.in_(digests)).distinct()
+    return set(tx.execute(query).scalars())
