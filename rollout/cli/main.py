@@ -54,3 +54,7 @@ def main() -> None:
 
     Settings come from ROLLOUT_* variables (`rollout config` shows them). Exit codes: 0 done, 1 failed, 2 usage, 3 refused by a rule.
     """
+
+
+if __name__ == "__main__":
+    main()
