@@ -129,7 +129,7 @@ def upgrade() -> None:
         sa.Column("in_flight", sa.String(length=16), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("changed_by", sa.String(length=200), nullable=False),
-        sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.Column("changed_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("remind_at", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("killed in (0, 1)", name=op.f("ck_kill_two_valued")),
@@ -207,6 +207,15 @@ def upgrade() -> None:
         sa.Column("settled_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("pk_hold")),
     )
+    op.create_index("ix_hold_id", "hold", ["id"], unique=False)
+    op.create_index(
+        "ix_hold_keyed_created_at",
+        "hold",
+        ["created_at"],
+        unique=False,
+        sqlite_where=sa.text("idem_key is not null"),
+        postgresql_where=sa.text("idem_key is not null"),
+    )
     op.create_index(
         "ix_hold_lease_until",
         "hold",
@@ -220,8 +229,8 @@ def upgrade() -> None:
         "hold",
         ["tenant_id", "idem_key"],
         unique=True,
-        sqlite_where=sa.text("idem_key is not null and state <> 'void'"),
-        postgresql_where=sa.text("idem_key is not null and state <> 'void'"),
+        sqlite_where=sa.text("idem_key is not null"),
+        postgresql_where=sa.text("idem_key is not null"),
     )
     op.create_table(
         "entry",
@@ -339,7 +348,8 @@ def upgrade() -> None:
             name=op.f("uq_feedback_tenant_id_generation_id_end_user"),
         ),
     )
-    op.create_index("ix_feedback_state_created_at", "feedback", ["state", "created_at"], unique=False)
+    op.create_index("ix_feedback_id", "feedback", ["id"], unique=False)
+    op.create_index("ix_feedback_state_id", "feedback", ["state", "id"], unique=False)
     op.create_table(
         "revision",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),

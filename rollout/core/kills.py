@@ -19,8 +19,8 @@ EVERYONE = "*"
 @dataclass(frozen=True)
 class Kill:
     """`in_flight` says what becomes of work that the vendor already has: it is charged either way, and
-    delivered (`finish`) or not (`withhold`). `revision` is the change that wrote it; times in UTC epoch
-    seconds; nothing revives by itself at `remind_at`."""
+    delivered (`finish`) or not (`withhold`). `revision` is the change that wrote it. `remind_at` in UTC epoch
+    seconds; nothing revives by itself then."""
 
     feature: str
     tenant_id: str
@@ -28,7 +28,7 @@ class Kill:
     in_flight: InFlight
     reason: str
     changed_by: str
-    changed_at: int
+    changed_at_ms: int
     revision: int
     remind_at: int | None = None
 
@@ -44,7 +44,7 @@ def kill_json(kill: Kill) -> dict[str, Any]:
         "in_flight": kill.in_flight,
         "reason": kill.reason,
         "by": kill.changed_by,
-        "at": rfc3339(kill.changed_at),
+        "at": rfc3339(kill.changed_at_ms // 1000),
         "revision": kill.revision,
         "remind_at": rfc3339(kill.remind_at),
     }

@@ -64,6 +64,12 @@ class Database:
             return int(self._clock())
         return int(tx.execute(sa.text("select extract(epoch from clock_timestamp())")).scalar_one())
 
+    def now_ms(self, tx: Tx) -> int:
+        """The same clock in UTC epoch milliseconds, for how long a change takes to spread."""
+        if self.is_sqlite:
+            return int(self._clock() * 1000)
+        return int(tx.execute(sa.text("select extract(epoch from clock_timestamp()) * 1000")).scalar_one())
+
     def close(self) -> None:
         self.engine.dispose()
         if self._gate is not None:

@@ -22,9 +22,6 @@ metadata = sa.MetaData(
 Id = String(64)
 Json = sa.JSON(none_as_null=True)
 
-EVERYONE = "*"
-"""Stands for all tenants where a row's tenant_id may name one or all (kill bits)."""
-
 # -- tenants ---------------------------------------------------------------------------------------------------------------------------
 
 tenant = Table(
@@ -149,12 +146,12 @@ kill = Table(
     "kill",
     metadata,
     Column("feature", Id, primary_key=True),
-    Column("tenant_id", Id, primary_key=True),  # EVERYONE, or one tenant: its halt
+    Column("tenant_id", Id, primary_key=True),  # core.kills.EVERYONE, or one tenant: its halt
     Column("killed", Integer, nullable=False),
     Column("in_flight", String(16), nullable=False),  # finish, withhold
     Column("reason", Text, nullable=False),
     Column("changed_by", String(200), nullable=False),
-    Column("changed_at", BigInteger, nullable=False),
+    Column("changed_at_ms", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("remind_at", BigInteger),
     CheckConstraint("killed in (0, 1)", name="two_valued"),
@@ -236,13 +233,20 @@ hold = Table(
     Column("resolution", Text),  # why it ended as it did: vendor's answer, sweeper, estimate, a person's reason
     Column("created_at", BigInteger, nullable=False),
     Column("settled_at", BigInteger),
-    Index(
+    Index("ix_hold_id", "id"),  # an admin names a hold without its tenant, and lists the newest of all
+    Index(  # one key, one hold: a void one gives its key up to the next attempt
         "uq_hold_tenant_id_idem_key",
         "tenant_id",
         "idem_key",
         unique=True,
-        sqlite_where=sa.text("idem_key is not null and state <> 'void'"),
-        postgresql_where=sa.text("idem_key is not null and state <> 'void'"),
+        sqlite_where=sa.text("idem_key is not null"),
+        postgresql_where=sa.text("idem_key is not null"),
+    ),
+    Index(
+        "ix_hold_keyed_created_at",
+        "created_at",
+        sqlite_where=sa.text("idem_key is not null"),
+        postgresql_where=sa.text("idem_key is not null"),
     ),
     Index(
         "ix_hold_lease_until",
@@ -355,7 +359,8 @@ feedback = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     sa.UniqueConstraint("tenant_id", "generation_id", "end_user"),
-    Index("ix_feedback_state_created_at", "state", "created_at"),
+    Index("ix_feedback_id", "id"),  # an admin looks across tenants, newest first
+    Index("ix_feedback_state_id", "state", "id"),
 )
 
 # -- changes and their spread ----------------------------------------------------------------------------------------------------------

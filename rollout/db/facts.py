@@ -1,0 +1,57 @@
+"""What a worker needs to know of a tenant, and whose a key is: read on first use, by primary key or unique
+index."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import sqlalchemy as sa
+
+from rollout.core.decisions import TenantFacts
+from rollout.core.grants import Grant
+from rollout.core.meters import Meter
+from rollout.core.tenants import Key, Tenant
+from rollout.db import kills, tenants
+from rollout.db.engine import Tx
+from rollout.db.tables import api_key, grant, meter, quota_owner, tenant
+
+_METER_COLUMNS = [meter.c[field.name] for field in fields(Meter)]
+
+
+def key_by_hash(tx: Tx, hash_: str) -> Key | None:
+    row = tx.execute(sa.select(api_key).where(api_key.c.hash == hash_)).mappings().one_or_none()
+    return Key(**{**row, "scopes": tuple(row["scopes"])}) if row else None
+
+
+def get(tx: Tx, tenant_id: str) -> TenantFacts | None:
+    found = tenants.get(tx, tenant_id)
+    if found is None:
+        return None
+    grants = tx.execute(sa.select(grant).where(grant.c.tenant_id == tenant_id)).mappings()
+    live = sa.select(*_METER_COLUMNS).where(meter.c.tenant_id == tenant_id, meter.c.archived_at.is_(None))
+    meter_rev = sa.select(quota_owner.c.meter_rev).where(quota_owner.c.tenant_id == tenant_id)
+    return TenantFacts(
+        tenant=found,
+        grants={row["feature"]: Grant(**row) for row in grants},
+        halts=kills.for_tenant(tx, tenant_id),
+        meters=tuple(Meter(**row) for row in tx.execute(live.order_by(meter.c.id)).mappings()),
+        meter_rev=tx.execute(meter_rev).scalar_one_or_none() or 0,
+    )
+
+
+def page(tx: Tx, feature: str, *, after: str, limit: int) -> list[TenantFacts]:
+    """Active tenants in order of id, with what decides on `feature`; without meters."""
+    query = (
+        sa.select(tenant)
+        .where(tenant.c.id > after, tenant.c.state == "active")
+        .order_by(tenant.c.id)
+        .limit(limit)
+    )
+    found = [Tenant(**row) for row in tx.execute(query).mappings()]
+    if not found:
+        return []
+    span = found[0].id, found[-1].id
+    grants = sa.select(grant).where(grant.c.feature == feature, grant.c.tenant_id.between(*span))
+    granted = {row["tenant_id"]: {feature: Grant(**row)} for row in tx.execute(grants).mappings()}
+    halted = {halt.tenant_id: {feature: halt} for halt in kills.halts(tx, feature, between=span)}
+    return [TenantFacts(one, granted.get(one.id, {}), halted.get(one.id, {})) for one in found]

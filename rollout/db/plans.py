@@ -1,0 +1,102 @@
+"""Rows of plans, their phases and their runs."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from rollout.core.plans import Phase, Plan, Run, RunningPlan, parse_audience
+from rollout.db.engine import Tx
+from rollout.db.tables import phase, phase_run, plan
+
+
+def get(tx: Tx, feature: str) -> RunningPlan | None:
+    return _load(tx, feature).get(feature)
+
+
+def all_(tx: Tx) -> dict[str, RunningPlan]:
+    """By feature."""
+    return _load(tx, None)
+
+
+def runs(tx: Tx, feature: str, *, limit: int) -> list[Run]:
+    """Newest first."""
+    query = (
+        sa.select(phase_run)
+        .where(phase_run.c.feature == feature)
+        .order_by(phase_run.c.run.desc())
+        .limit(limit)
+    )
+    return [_run(row) for row in tx.execute(query).mappings()]
+
+
+def add(tx: Tx, new: RunningPlan, now: int) -> None:
+    """A plan with its phases and its first run."""
+    feature = new.plan.feature
+    values = {"feature": feature, "salt": new.plan.salt, "version": new.plan.version, "created_at": now}
+    tx.execute(sa.insert(plan).values(values))
+    rows = [
+        {
+            "feature": feature,
+            "position": position,
+            "key": item.key,
+            "title": item.title,
+            "audience": item.audience.as_json(),
+            "quota": [dict(meter) for meter in item.quota],
+        }
+        for position, item in enumerate(new.plan.phases)
+    ]
+    tx.execute(sa.insert(phase), rows)
+    put_run(tx, feature, new.run)
+
+
+def put_version(tx: Tx, feature: str, version: int) -> None:
+    tx.execute(sa.update(plan).where(plan.c.feature == feature).values(version=version))
+
+
+def put_run(tx: Tx, feature: str, run: Run) -> None:
+    """Write a run, new or changed; the caller holds the revision row."""
+    tx.execute(sa.delete(phase_run).where(phase_run.c.feature == feature, phase_run.c.run == run.number))
+    values = {
+        "feature": feature,
+        "run": run.number,
+        "phase": run.phase,
+        "state": run.state,
+        "entered_at": run.entered_at,
+        "entered_by": run.entered_by,
+        "left_at": run.left_at,
+    }
+    tx.execute(sa.insert(phase_run).values(values))
+
+
+def _load(tx: Tx, feature: str | None) -> dict[str, RunningPlan]:
+    latest = (
+        sa.select(phase_run.c.feature, sa.func.max(phase_run.c.run).label("run"))
+        .group_by(phase_run.c.feature)
+        .subquery()
+    )
+    plans = sa.select(plan.c.feature, plan.c.salt, plan.c.version)
+    phases = sa.select(phase).order_by(phase.c.feature, phase.c.position)
+    current = sa.select(phase_run).join(
+        latest, sa.and_(latest.c.feature == phase_run.c.feature, latest.c.run == phase_run.c.run)
+    )
+    if feature is not None:
+        plans, phases = plans.where(plan.c.feature == feature), phases.where(phase.c.feature == feature)
+        current = current.where(phase_run.c.feature == feature)
+    by_feature: dict[str, list[Phase]] = {}
+    for row in tx.execute(phases).mappings():
+        by_feature.setdefault(row["feature"], []).append(_phase(row))
+    standing = {row["feature"]: _run(row) for row in tx.execute(current).mappings()}
+    return {
+        row.feature: RunningPlan(
+            Plan(row.feature, row.salt, tuple(by_feature[row.feature]), row.version), standing[row.feature]
+        )
+        for row in tx.execute(plans)
+    }
+
+
+def _phase(row: sa.RowMapping) -> Phase:
+    return Phase(row["key"], row["title"], parse_audience(row["audience"]), tuple(row["quota"]))
+
+
+def _run(row: sa.RowMapping) -> Run:
+    return Run(row["run"], row["phase"], row["state"], row["entered_at"], row["entered_by"], row["left_at"])

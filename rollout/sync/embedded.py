@@ -1,0 +1,81 @@
+"""Flags that live in our database, evaluated by `UnleashClient`: one client per revision, never initialised.
+
+The client's constructor loads its engine from a bootstrapped cache; no thread starts, nothing is fetched,
+and a new client beside the old one never stalls an evaluation. Failure behaviour: the client never raises
+on a bad document but is left with an empty engine. So a document is checked before, and the names that were
+loaded are compared after; `FlagsRefused` leaves the caller with the state it had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from rollout.core.flags import check_document
+from rollout.errors import InvalidRequest
+from rollout.sync.snapshot import FlagState
+
+
+class FlagsRefused(Exception):
+    """The document would not be evaluated as it was meant; the message says where."""
+
+
+def load(document: Mapping[str, Any], revision: int) -> FlagState:
+    """Flags ready to be evaluated; raises FlagsRefused."""
+    try:
+        names = check_document(document)
+    except InvalidRequest as error:
+        raise FlagsRefused(f"{error.members['param']}: {error.message}") from error
+    client = _client(orjson.dumps(document).decode())
+    if loaded := set(client.feature_definitions()) ^ names:
+        raise FlagsRefused(f"the engine did not load what was sent; different: {', '.join(sorted(loaded))}")
+
+    def evaluate(flag: str, properties: Mapping[str, str]) -> str | None:
+        if flag not in names:
+            return None
+        variant = client.get_variant(flag, {"properties": properties})
+        return variant["name"] if variant["feature_enabled"] else None
+
+    return FlagState(revision, document, evaluate)
+
+
+def _client(text: str) -> Any:
+    # Late: importing it takes longer than starting a command that never asks a flag.
+    from UnleashClient.clients.unleash_client import UnleashClient
+    from UnleashClient.utils import InstanceAllowType
+
+    cache: Any = _Bootstrapped(text)
+    return UnleashClient(
+        "http://never.called.invalid",
+        "phasegate",
+        cache=cache,
+        disable_metrics=True,
+        disable_registration=True,
+        multiple_instance_mode=InstanceAllowType.SILENTLY_ALLOW,
+    )
+
+
+class _Bootstrapped:
+    """UnleashClient's cache interface over one document; what the client would remember is dropped."""
+
+    bootstrapped = True
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._text if key == "/client/features" else default
+
+    def exists(self, key: str) -> bool:
+        return key == "/client/features"
+
+    def set(self, key: str, value: Any) -> None:
+        return None
+
+    def mset(self, data: Mapping[str, Any]) -> None:
+        return None
+
+    def destroy(self) -> None:
+        return None
