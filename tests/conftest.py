@@ -49,6 +49,9 @@ class ClockedDatabase(Database):
     def now(self, tx: Tx) -> int:
         return int(self._clock())
 
+    def now_ms(self, tx: Tx) -> int:
+        return int(self._clock() * 1000)
+
 
 @pytest.fixture
 def clock() -> Clock:

@@ -1,0 +1,255 @@
+#!/usr/bin/env python3
+"""The daily work in three commands; needs Python 3.11 or newer and, the first time, a network.
+
+    python3 dev.py run           set up, seed an embedded database, serve it; arguments go to `rollout demo`
+    python3 dev.py test          lint, floors, types and all tests, with the coverage floors
+    python3 dev.py test --fast   the same without PostgreSQL and coverage
+    python3 dev.py test -k EXPR  the checks, and only the tests that match
+    python3 dev.py lock          write requirements*.txt anew; arguments go to `uv pip compile`
+
+Packages go into .venv, exactly as the lock files say; everything else that is fetched goes into .cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parent
+VENV, CACHE = ROOT / ".venv", ROOT / ".cache"
+BIN = VENV / "bin"
+UV = "uv==0.13.9"
+RUN_LOCK, TEST_LOCK = "requirements.txt", "requirements-dev.txt"
+
+CHECKS = {
+    "format": ["ruff", "format", "--check", "."],
+    "lint": ["ruff", "check", "."],
+    "floors": ["lint-imports"],
+    "types": ["mypy"],
+}
+COVERAGE_FLOOR = 95
+COVERED = {
+    "coverage of the core": "rollout/core/*",
+    "coverage of the ledger": "rollout/services/ledger.py,rollout/db/holds.py,rollout/db/meters.py",
+}
+
+
+def main() -> int:
+    if sys.version_info < (3, 11):  # noqa: UP036  (whoever starts this may have an older one)
+        sys.exit(f"Phasegate needs Python 3.11 or newer; this is {sys.version.split()[0]}.")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    os.chdir(ROOT)
+    options, rest = parse(sys.argv[1:])
+    try:
+        if options.command == "run":
+            return run(rest)
+        if options.command == "lock":
+            return lock(rest)
+        return test(options.fast, options.k)
+    except KeyboardInterrupt:
+        return 130
+
+
+def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run", add_help=False)
+    testing = commands.add_parser("test")
+    testing.add_argument("--fast", action="store_true", help="without PostgreSQL and coverage")
+    testing.add_argument("-k", metavar="EXPR", help="only the tests that match")
+    commands.add_parser("lock", add_help=False)
+    options, rest = parser.parse_known_args(arguments)
+    if options.command == "test" and rest:
+        testing.error(f"unknown: {' '.join(rest)}")
+    return options, rest
+
+
+# -- commands ------------------------------------------------------------------------------------------------
+
+
+def run(arguments: Sequence[str]) -> int:
+    install(RUN_LOCK)
+    os.execv(BIN / "rollout", ["rollout", "demo", *arguments])
+
+
+def lock(arguments: Sequence[str]) -> int:
+    uv = find_uv()
+    if uv is None:
+        sys.exit("`lock` needs uv, and it could not be installed: see above.")
+    # The larger set first: a package that only the tests need can hold back one that all need.
+    sets = {TEST_LOCK: ["--group=dev", "--all-extras"], RUN_LOCK: [f"--constraint={TEST_LOCK}"]}
+    how = ["--universal", "--python-version=3.11", "--generate-hashes", "--no-emit-index-url", "--no-header"]
+    for name, what in sets.items():
+        output = f"--output-file={name}"
+        if call([uv, "pip", "compile", "--quiet", "pyproject.toml", *what, *how, output, *arguments]):
+            return 1
+        lines = Path(name).read_text().splitlines(keepends=True)
+        Path(name).write_text("".join(line for line in lines if "://" not in line))
+    return 0
+
+
+def test(fast: bool, expression: str | None) -> int:
+    install(TEST_LOCK)
+    failed = [name for name, command in CHECKS.items() if step(name, command)]
+    passed = len(CHECKS) - len(failed)
+
+    whole = not fast and not expression
+    report = CACHE / "tests.xml"
+    report.unlink(missing_ok=True)
+    chosen = ["-m", "not postgres"] if fast else []
+    chosen += ["-k", expression] if expression else []
+    measured = ["--cov", "--cov-report="] if whole else []
+    workers = min(8, max(2, os.cpu_count() or 2))
+    code = step("tests", ["pytest", "-q", f"-n{workers}", f"--junit-xml={report}", *chosen, *measured])
+    ran, broken, skipped = count(report)
+    if code and not broken:
+        failed.append("tests")
+
+    for name, files in COVERED.items() if whole else ():
+        floor = [
+            "coverage",
+            "report",
+            f"--include={files}",
+            f"--fail-under={COVERAGE_FLOOR}",
+            "--skip-covered",
+            "-m",
+        ]
+        if step(name, floor):
+            failed.append(name)
+        else:
+            passed += 1
+
+    print(f"\nFailed: {', '.join(failed) or 'none'} of the checks.")
+    print(f"{passed + ran} passed, {len(failed) + broken} failed, {skipped} skipped")
+    return 1 if failed or broken else 0
+
+
+def count(report: Path) -> tuple[int, int, int]:
+    """(passed, failed, skipped) of a JUnit report; nothing when the run did not live to write it."""
+    if not report.exists():
+        return 0, 0, 0
+    suites = ElementTree.parse(report).getroot().iter("testsuite")
+    totals = [
+        [int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")] for suite in suites
+    ]
+    tests, failures, errors, skipped = (sum(column) for column in zip(*totals, strict=True))
+    return tests - failures - errors - skipped, failures + errors, skipped
+
+
+def step(name: str, command: Sequence[str]) -> int:
+    print(f"\n== {name}: {' '.join(command)}", flush=True)
+    started = time.monotonic()
+    code = call([BIN / command[0], *command[1:]])
+    print(f"== {name}: {'FAILED' if code else 'ok'} in {time.monotonic() - started:.1f} s", flush=True)
+    return code
+
+
+def call(command: Sequence[str | Path]) -> int:
+    """Run a program in a process group of its own, so that it ends with all it started when we are ended."""
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            for last in (signal.SIGINT, signal.SIGKILL):
+                os.killpg(process.pid, last)
+                try:
+                    process.wait(timeout=15)
+                    break
+                except subprocess.TimeoutExpired:
+                    continue
+            raise
+
+
+# -- set-up --------------------------------------------------------------------------------------------------
+
+
+def install(lock_file: str) -> None:
+    """Make .venv hold what `lock_file` says. The stamps are written last; what they vouch for stays."""
+    if stamp(lock_file).exists():
+        return
+    print(f"Setting up .venv from {lock_file} ...", flush=True)
+    if not (install_with_uv(lock_file) or install_with_pip(lock_file)):
+        sys.exit("The packages could not be installed: see above. Is there a network?")
+    link_checkout()
+    for name in {lock_file, RUN_LOCK}:
+        stamp(name).touch()
+
+
+def stamp(lock_file: str) -> Path:
+    """The file that vouches: .venv was made here, for this Python, and holds what `lock_file` says."""
+    what = hashlib.sha256(f"{ROOT} {sys.version}".encode())
+    for name in sorted({RUN_LOCK, lock_file}):
+        what.update((ROOT / name).read_bytes())
+    return VENV / f"{what.hexdigest()}.stamp"
+
+
+def install_with_uv(lock_file: str) -> bool:
+    uv = find_uv()
+    if uv is None:
+        return False
+    make_venv(VENV, "--without-pip")
+    return not call(
+        [uv, "pip", "install", "--quiet", f"--python={BIN / 'python'}", "--require-hashes", "-r", lock_file]
+    )
+
+
+def install_with_pip(lock_file: str) -> bool:
+    make_venv(VENV)
+    return not call([BIN / "python", "-m", "pip", "install", "--quiet", "--require-hashes", "-r", lock_file])
+
+
+def find_uv() -> str | Path | None:
+    """The machine's uv, else one of our own in .cache; None when it cannot be had."""
+    on_path, own = shutil.which("uv"), CACHE / "uv/bin/uv"
+    if on_path or own.exists():
+        return on_path or own
+    make_venv(CACHE / "uv")
+    if call([CACHE / "uv/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", UV]):
+        return None
+    return own
+
+
+def make_venv(folder: Path, *arguments: str) -> None:
+    if "--without-pip" not in arguments and importlib.util.find_spec("ensurepip") is None:
+        sys.exit("This Python cannot make environments. On Debian and Ubuntu: apt-get install python3-venv")
+    if call([sys.executable, "-m", "venv", "--clear", *arguments, folder]):
+        sys.exit(f"{folder} could not be made: see above.")
+
+
+def link_checkout() -> None:
+    """What an editable install leaves, without fetching a build backend that the lock does not hold."""
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    site = next(VENV.glob("lib/python*/site-packages"))
+    (site / "phasegate.pth").write_text(f"{ROOT}\n")
+    info = site / f"phasegate-{project['version']}.dist-info"
+    info.mkdir(exist_ok=True)
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    for name, target in project["scripts"].items():
+        module, _, function = target.partition(":")
+        script = BIN / name
+        # As pip writes it: a shebang would break at a space or 127 characters in the path.
+        script.write_text(
+            f"#!/bin/sh\n'''exec' '{BIN / 'python'}' \"$0\" \"$@\"\n' '''\n"
+            f"import sys\nfrom {module} import {function}\nsys.exit({function}())\n"
+        )
+        script.chmod(0o755)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
