@@ -39,7 +39,9 @@ def _price(row: Mapping[str, Any]) -> Price:
 
 def _models(row: Mapping[str, Any], prices: Mapping[str, Price]) -> list[Model]:
     """The model, and one more row for each dated snapshot of it, which answers under its own name."""
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in row.items()
+    }
     snapshots = fields.pop("snapshots", ())
     if "size_rule" in fields:
         fields["size_rule"] = SizeRule(**fields["size_rule"])
