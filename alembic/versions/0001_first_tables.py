@@ -83,6 +83,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_access_request_feature_state_id", "access_request", ["feature", "state", "id"], unique=False
     )
+    op.create_index("ix_access_request_id", "access_request", ["id"], unique=False)
     op.create_index(
         "uq_access_request_waiting",
         "access_request",

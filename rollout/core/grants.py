@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +16,8 @@ RequestState = Literal["waiting", "approved", "denied", "withdrawn", "expired"]
 MAX_USE_CASE = 4000
 MAX_VOLUME = 10**12
 MAX_TERMS_VERSION = 64
+
+_COHORT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,15 @@ class Standing:
 
     request: AccessRequest
     position: int | None
+
+
+def check_cohort(name: str | None) -> None:
+    """Raises InvalidRequest unless `name` (None: in no cohort) can stand in a phase's audience."""
+    if name is not None and not _COHORT.fullmatch(name):
+        raise InvalidRequest(
+            "A cohort is 1-63 lower-case letters, digits and hyphens, and does not begin with a hyphen.",
+            param="cohort",
+        )
 
 
 def as_of(grant: Grant, now: float) -> Grant:

@@ -1,4 +1,7 @@
-"""Admin tokens: `ra_` + 43 characters of base64url (256 random bits); only their HMAC is kept. Roles include the ones below them."""
+"""Admin tokens: `ra_` + 43 characters of base64url (256 random bits); only their HMAC is kept.
+
+Roles include the ones below them.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from rollout.errors import InvalidApiKey, InvalidRequest
 Role = Literal["viewer", "editor", "admin"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
+TOKEN_BYTES = 32
 REMEDY = "Send `Authorization: Bearer ra_...` with an admin token (make one: rollout tokens add)."
 
 _TOKEN = re.compile(r"ra_[A-Za-z0-9_-]{43}")
@@ -74,7 +78,7 @@ def token_text(random: bytes) -> str:
 
 def includes(role: str, needed: Role) -> bool:
     """Whether `role` may do what `needed` may."""
-    return role in ROLES and ROLES.index(role) >= ROLES.index(needed)  # type: ignore[arg-type]
+    return role in ROLES and ROLES.index(role) >= ROLES.index(needed)
 
 
 def token_json(token: Token) -> dict[str, Any]:

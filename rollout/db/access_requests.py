@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -79,7 +78,7 @@ def _standings() -> sa.Select[Any]:
     return sa.select(access_request, sa.case((access_request.c.state == _WAITING, place)).label("position"))
 
 
-def _standing(row: Mapping[str, Any]) -> Standing:
+def _standing(row: sa.RowMapping) -> Standing:
     values = dict(row)
     position = values.pop("position")
     return Standing(AccessRequest(**values), position)

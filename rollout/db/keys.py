@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -40,5 +39,5 @@ def _values(value: Key) -> dict[str, Any]:
     return {**asdict(value), "scopes": list(value.scopes)}
 
 
-def _key(row: Mapping[str, Any]) -> Key:
+def _key(row: sa.RowMapping) -> Key:
     return Key(**{**row, "scopes": tuple(row["scopes"])})

@@ -97,6 +97,7 @@ access_request = Table(
     Column("version", Integer, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Index("ix_access_request_feature_state_id", "feature", "state", "id"),
+    Index("ix_access_request_id", "id"),
     Index(
         "uq_access_request_waiting",
         "tenant_id",
