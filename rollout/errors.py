@@ -36,7 +36,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 
@@ -47,8 +47,8 @@ class RolloutError(Exception):
     code: ClassVar[str] = "internal_error"
     retryable: ClassVar[bool] = False
     remedy: ClassVar[str] = "Tell the operator and quote the request id."
-    should_retry: ClassVar[bool | None] = None
-    """What `x-should-retry` tells the vendors' SDKs; None sends no such header."""
+    should_retry: bool | None = None
+    """What `x-should-retry` tells the vendors' SDKs; None sends none. An instance may say otherwise."""
 
     def __init__(
         self,
@@ -57,13 +57,15 @@ class RolloutError(Exception):
         remedy: str | None = None,
         retry_after: int | None = None,
         status: int | None = None,
+        headers: Mapping[str, str] | None = None,
         **members: Any,
     ) -> None:
-        """Args: `retry_after` in whole seconds; `members` with value None are dropped."""
+        """Args: `retry_after` in whole seconds; `headers` of the answer; `members` that are None are dropped."""
         self.message = message or self.default_message()
         self.remedy_text = remedy or self.remedy
         self.retry_after = retry_after
         self.http_status = status or self.status
+        self.headers = dict(headers or {})
         self.members = {name: value for name, value in members.items() if value is not None}
         super().__init__(self.message)
 

@@ -1,5 +1,7 @@
-"""The port to where pictures are kept: bytes once, under their sha256. Whose they are, and until when, stands in
-rows."""
+"""The port to where pictures are kept: bytes once, under their sha256.
+
+Whose they are, and until when, stands in rows.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,6 @@ class Blobs(Protocol):
         ...
 
     def delete(self, sha256: str, *, put_before: float) -> None:
-        """Forget the bytes unless somebody put them at or after `put_before` (UTC epoch seconds): that one's row
-        may not be written yet. Nothing kept under that name: nothing to do. Raises OSError."""
+        """Forget the bytes, unless somebody put them at or after `put_before` (UTC epoch seconds): that one's
+        row may not be written yet. Nothing kept under that name: nothing to do. Raises OSError."""
         ...

@@ -1,4 +1,7 @@
-"""Blobs as files: `folder/ab/cdef...`, written aside, flushed to disk, then renamed: nobody sees half a file."""
+"""Blobs as files: `folder/ab/cdef...`, written aside, flushed to disk, then renamed.
+
+Nobody sees half a file, and what was put survives a power cut.
+"""
 
 from __future__ import annotations
 

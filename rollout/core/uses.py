@@ -15,8 +15,11 @@ Mode = Literal["live", "test"]
 
 @dataclass(frozen=True, kw_only=True)
 class Use:
-    """Who, by which decision, in which phase, on which model. `vendor` is who answered (`sandbox` in its place),
-    `model` the catalogue's name; times are UTC epoch seconds."""
+    """Who, by which decision, in which phase, on which model.
+
+    `vendor` is who answered (`sandbox` in a vendor's place), `model` the catalogue's name; times are UTC
+    epoch seconds.
+    """
 
     tenant_id: str
     id: str

@@ -65,6 +65,7 @@ def render(error: RolloutError) -> Response:
         response.headers["Retry-After"] = str(error.retry_after)
     if error.should_retry is not None:
         response.headers["x-should-retry"] = "true" if error.should_retry else "false"
+    response.headers.update(error.headers)
     if decision := error.members.get("decision_id"):
         response.headers["x-rollout-decision"] = decision
     return response
