@@ -225,7 +225,7 @@ class Gates:
             )
 
 
-    """What is stopped, read under the gate's lock: features killed, and (tenant, feature) halted."""
+# -- operations --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -385,7 +385,7 @@ def replay(earlier: Hold, fingerprint: str) -> StoredResult:
     return earlier.result
 
 
-# -- the rules -----------------------------------------------------------------------------------------------
+# -- the rules ---------------------------------------------------------------------------------------------
 
 
 class _Books:
