@@ -13,6 +13,7 @@ Packages go into .venv, exactly as the lock files say; everything else that is f
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -162,13 +163,11 @@ def call(command: Sequence[str | Path]) -> int:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            for last in (signal.SIGINT, signal.SIGKILL):
-                os.killpg(process.pid, last)
-                try:
-                    process.wait(timeout=15)
-                    break
-                except subprocess.TimeoutExpired:
-                    continue
+            os.killpg(process.pid, signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=15)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             raise
 
 

@@ -1,4 +1,4 @@
-"""The rules of the house: each import contract catches what it forbids; the rest is looked for in the source."""
+"""The rules of the house: each import contract catches what it forbids; the rest is looked for in sources."""
 
 from __future__ import annotations
 

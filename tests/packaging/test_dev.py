@@ -1,0 +1,122 @@
+"""`dev.py` as its user sees it, in a copy of the checkout whose tools are stand-ins."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TOOLS = ("ruff", "lint-imports", "mypy", "pytest", "coverage")
+REPORT = '<testsuites><testsuite tests="5" failures="{failures}" errors="0" skipped="1"/></testsuites>'
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """dev.py with locks and a .venv that vouches for them, holding one stand-in for each tool."""
+    for name in ("dev.py", "pyproject.toml", "requirements.txt", "requirements-dev.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    stamp = runpy.run_path(str(tmp_path / "dev.py"))["stamp"]
+    for lock in ("requirements.txt", "requirements-dev.txt"):
+        stamp(lock).touch()
+    for name in TOOLS:
+        tool(tmp_path, name, "exit 0")
+    tool(tmp_path, "pytest", f"echo '{REPORT.format(failures=0)}' > .cache/tests.xml")
+    return tmp_path
+
+
+def tool(checkout: Path, name: str, body: str) -> None:
+    file = checkout / ".venv/bin" / name
+    file.write_text(f'#!/bin/sh\necho "$(basename "$0") $*" >> calls\n{body}\n')
+    file.chmod(0o755)
+
+
+def dev(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, checkout / "dev.py", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def calls(checkout: Path) -> list[str]:
+    return (checkout / "calls").read_text().splitlines()
+
+
+def test_all_checks_run_and_the_last_line_counts(checkout: Path) -> None:
+    done = dev(checkout, "test")
+    assert (
+        done.stdout.splitlines()[-1] == "10 passed, 0 failed, 1 skipped"
+    )  # 4 tests, 4 checks, 2 coverage floors
+    assert done.returncode == 0
+    assert [call.split()[0] for call in calls(checkout)] == [
+        *("ruff", "ruff", "lint-imports", "mypy", "pytest"),
+        *["coverage"] * 2,
+    ]
+
+
+def test_a_failing_check_fails_the_run_and_the_rest_still_runs(checkout: Path) -> None:
+    tool(checkout, "mypy", "exit 1")
+    done = dev(checkout, "test")
+    assert done.stdout.splitlines()[-2:] == ["Failed: types of the checks.", "9 passed, 1 failed, 1 skipped"]
+    assert done.returncode == 1
+
+
+def test_failing_tests_are_counted_one_by_one(checkout: Path) -> None:
+    tool(checkout, "pytest", f"echo '{REPORT.format(failures=2)}' > .cache/tests.xml; exit 1")
+    done = dev(checkout, "test", "--fast")
+    assert done.stdout.splitlines()[-1] == "6 passed, 2 failed, 1 skipped"
+    assert done.returncode == 1
+
+
+def test_tests_that_die_without_a_report_are_a_failure(checkout: Path) -> None:
+    tool(checkout, "pytest", "exit 3")
+    done = dev(checkout, "test", "--fast")
+    assert done.stdout.splitlines()[-1] == "4 passed, 1 failed, 0 skipped"
+    assert done.returncode == 1
+
+
+def test_fast_leaves_out_postgresql_and_coverage(checkout: Path) -> None:
+    dev(checkout, "test", "--fast", "-k", "holds and not slow")
+    assert calls(checkout)[-1].endswith("-m not postgres -k holds and not slow")
+    assert not any("cov" in call for call in calls(checkout))
+
+
+def test_run_starts_the_demo_in_its_own_place_with_the_arguments_given(checkout: Path) -> None:
+    tool(checkout, "rollout", "exit 7")
+    assert dev(checkout, "run", "--listen", "127.0.0.1:0").returncode == 7
+    assert calls(checkout) == ["rollout demo --listen 127.0.0.1:0"]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ending_it_ends_every_child(checkout: Path, sent: signal.Signals) -> None:
+    """Also one that ignores Ctrl-C, as what a shell starts behind does; it holds a pipe while it lives."""
+    os.mkfifo(checkout / "alive")
+    tool(checkout, "ruff", "(echo started; exec sleep 1000) > alive & wait")
+    with (
+        subprocess.Popen([sys.executable, checkout / "dev.py", "test"], stdout=subprocess.DEVNULL) as running,
+        (checkout / "alive").open() as alive,
+    ):
+        assert alive.readline() == "started\n"
+        running.send_signal(sent)
+        assert alive.read() == ""
+    assert running.returncode == 130
+
+
+def test_a_lock_that_cannot_be_installed_is_not_vouched_for(checkout: Path) -> None:
+    with (checkout / "requirements.txt").open("a") as lock:
+        lock.write("no-such-package==1.0 --hash=sha256:00\n")
+    (checkout / "tools").mkdir()
+    tool(checkout, "../../tools/uv", "exit 1")
+    environment = {"PATH": f"{checkout / 'tools'}:{os.environ['PATH']}", "PIP_NO_INDEX": "1"}
+    command = [sys.executable, checkout / "dev.py", "run"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert calls(checkout)[0].startswith("uv pip install")
+    assert "Is there a network?" in done.stderr
+    assert done.returncode == 1
+    assert not list((checkout / ".venv").glob("*.stamp"))
