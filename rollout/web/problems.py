@@ -1,7 +1,8 @@
 """The one place that renders an error, in three envelopes chosen by surface.
 
-OpenAI `{"error": {message, type, param, code, ...}}` on `/v1`; Anthropic `{"type": "error", "error": {...}, "request_id"}` on `/v1/messages*`
-and, on `/v1/models*`, for callers that send `anthropic-version`; RFC 9457 `application/problem+json` everywhere else.
+OpenAI `{"error": {message, type, param, code, ...}}` on `/v1`; Anthropic `{"type": "error", "error": {...},
+"request_id"}` on `/v1/messages*` and, on `/v1/models*`, for callers that send `anthropic-version`; RFC 9457
+`application/problem+json` everywhere else.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import orjson
 import structlog
 from flask import Flask, Request, Response, g, request
 from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as AnyResponse
 
 from rollout.errors import (
     AtCapacity,
@@ -30,20 +32,35 @@ Surface = Literal["openai", "anthropic", "native"]
 
 log = structlog.get_logger()
 
-OPENAI_TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error", 409: "conflict_error"}
+OPENAI_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+}
 ANTHROPIC_TYPES = {
-    400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error", 409: "conflict_error",
-    413: "request_too_large", 422: "invalid_request_error", 429: "rate_limit_error", 503: "overloaded_error", 529: "overloaded_error",
-}  # fmt: skip
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
 OVERLOADED = 529
-"""What Anthropic's SDK takes for "come back in a moment"; on Messages it replaces 503 (PROVIDERS: healed in half a second)."""
+"""What Anthropic's SDK takes for "come back in a moment"; on Messages it replaces 503."""
 
 
 def surface(req: Request) -> Surface:
-    path = req.path
-    if path.startswith("/v1/messages"):
+    if req.path.startswith("/v1/models") and "anthropic-version" in req.headers:
         return "anthropic"
-    if path.startswith("/v1/models") and "anthropic-version" in req.headers:
+    return surface_of(req.path)
+
+
+def surface_of(path: str) -> Surface:
+    """The surface that a path lies on. The model list lies on two; here it counts as OpenAI's."""
+    if path.startswith("/v1/messages"):
         return "anthropic"
     return "openai" if path.startswith("/v1/") else "native"
 
@@ -57,7 +74,7 @@ def install(app: Flask) -> None:
 
 def render(error: RolloutError) -> Response:
     where = surface(request)
-    status = _status(error, where)
+    status = status_of(error, where)
     g.error_code = error.code
     response = Response(orjson.dumps(body(error, where)), status=status)
     response.content_type = "application/problem+json" if where == "native" else "application/json"
@@ -73,33 +90,46 @@ def render(error: RolloutError) -> Response:
 
 def body(error: RolloutError, where: Surface) -> dict[str, Any]:
     """The envelope as a JSON object; also what a failure inside a stream sends as its last event."""
-    request_id = g.get("request_id")
-    members = {"remedy": error.remedy_text, "retryable": error.retryable, "request_id": request_id, **error.members}
+    return envelope(error, where, g.get("request_id"))
+
+
+def envelope(error: RolloutError, where: Surface, request_id: str | None) -> dict[str, Any]:
+    """Pure: the same error, surface and id give the same JSON object."""
+    code, status = error.code, status_of(error, where)
+    told = {"remedy": error.remedy_text, "retryable": error.retryable, "request_id": request_id}
+    members = {**told, **error.members}
     if where == "anthropic":
-        details = {"error_code": error.code, **members}
-        inner = {"type": ANTHROPIC_TYPES.get(_status(error, where), "api_error"), "message": error.message, "details": details}
+        kind = ANTHROPIC_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+        inner = {"type": kind, "message": error.message, "details": {"error_code": code, **members}}
         return {"type": "error", "error": inner, "request_id": request_id}
     if where == "openai":
-        kind = error.code if isinstance(error, QuotaExceeded) or error.http_status >= 500 else OPENAI_TYPES.get(error.http_status)
-        inner = {"message": error.message, "type": kind or "invalid_request_error", "param": None, "code": error.code}
-        return {"error": {**inner, **members}}
-    page = {"type": f"/docs/errors/{error.code}", "title": error.default_message(), "status": error.http_status}
-    return {**page, "detail": error.message, "code": error.code, "message": error.message, **members}
+        own = isinstance(error, QuotaExceeded) or status >= 500
+        kind = code if own else OPENAI_TYPES.get(status, "invalid_request_error")
+        return {"error": {"message": error.message, "type": kind, "param": None, "code": code, **members}}
+    page = {"type": f"/docs/errors/{code}", "title": error.default_message(), "status": status}
+    return {**page, "detail": error.message, "code": code, "message": error.message, **members}
 
 
-def _status(error: RolloutError, where: Surface) -> int:
+def status_of(error: RolloutError, where: Surface) -> int:
     overloaded = isinstance(error, (AtCapacity, UpstreamUnavailable)) and error.http_status == 503
     return OVERLOADED if overloaded and where == "anthropic" else error.http_status
 
 
-def _from_werkzeug(error: HTTPException) -> Response:
-    if error.code is not None and error.code < 400 and error.response is None:
-        return Response.force_type(error.get_response())
-    known: dict[int, type[RolloutError]] = {
-        404: NotFound, 405: MethodNotAllowed, 413: PayloadTooLarge, 415: UnsupportedMediaType, 400: InvalidRequest,
-    }  # fmt: skip
-    kind = known.get(error.code or 500, InternalError)
-    response = render(kind(_nowhere() if kind is NotFound else None))
+_FROM_STATUS: dict[int, type[RolloutError]] = {
+    404: NotFound,
+    405: MethodNotAllowed,
+    413: PayloadTooLarge,
+    415: UnsupportedMediaType,
+}
+
+
+def _from_werkzeug(error: HTTPException) -> AnyResponse:
+    """Flask's own errors in our envelopes; a redirect and a ready answer stay what they are."""
+    if error.code is None or error.code < 400:
+        return error.get_response(request.environ)
+    kind = _FROM_STATUS.get(error.code, InvalidRequest if error.code < 500 else InternalError)
+    says = {NotFound: _nowhere(), InvalidRequest: error.description}.get(kind)
+    response = render(kind(says, status=error.code if kind is InvalidRequest else None))
     response.headers.extend({name: value for name, value in error.get_headers() if name == "Allow"})
     return response
 
@@ -112,8 +142,9 @@ _INSTEAD = {
 
 
 def _nowhere() -> str:
-    hint = next((text for path, text in _INSTEAD.items() if request.path.startswith(path)), "See /openapi.json for what there is.")
-    return f"There is no {request.method} {request.path}. {hint}"
+    hints = (text for path, text in _INSTEAD.items() if request.path.startswith(path))
+    hint = next(hints, "See /openapi.json for what there is.")
+    return f"There is no {request.method} {request.path[:200]}. {hint}"
 
 
 def _unexpected(error: Exception) -> Response:
