@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, get_origin
 
 import orjson
 from flask import Response, request
@@ -25,6 +25,7 @@ View = Callable[..., Answer]
 M = TypeVar("M", bound=BaseModel)
 
 MAX_JSON_BYTES = 1 << 20
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class Shape(BaseModel):
@@ -36,8 +37,11 @@ class Shape(BaseModel):
 class Auth(Protocol):
     """Who may call: `scheme` is its name in /openapi.json (None: public). Calling it checks the request or raises a RolloutError."""
 
-    scheme: str | None
-    needs: str
+    @property
+    def scheme(self) -> str | None: ...
+
+    @property
+    def needs(self) -> str: ...
 
     def __call__(self) -> None: ...
 
@@ -56,7 +60,8 @@ public = Public()
 
 @dataclass(frozen=True)
 class Operation:
-    """What a route promises; `raw_body` names the content types of a body that the view reads by itself."""
+    """What a route promises. `raw_body` names the content types of a body that the view reads by itself; with
+    `form` the body may come as a form too."""
 
     summary: str
     auth: Auth
@@ -65,6 +70,7 @@ class Operation:
     answer: type[BaseModel] | None
     status: int
     raw_body: tuple[str, ...]
+    form: bool
 
 
 def operation(
@@ -76,9 +82,10 @@ def operation(
     answer: type[BaseModel] | None = None,
     status: int = 200,
     raw_body: tuple[str, ...] = (),
+    form: bool = False,
 ) -> Callable[[View], Callable[..., Response]]:
     """Declare a route; `auth` runs first, so that nobody learns about fields without a key."""
-    declared = Operation(summary, auth, body, query, answer, status, raw_body)
+    declared = Operation(summary, auth, body, query, answer, status, raw_body, form)
 
     def wrap(view: View) -> Callable[..., Response]:
         @functools.wraps(view)
@@ -87,7 +94,7 @@ def operation(
             if query is not None:
                 arguments["query"] = read_query(query)
             if body is not None:
-                arguments["body"] = read_json(body)
+                arguments["body"] = read_form(body) if form and request.mimetype in FORMS else read_json(body)
             return _render(view(**arguments), status)
 
         run.operation = declared  # type: ignore[attr-defined]
@@ -104,7 +111,23 @@ def read_json(shape: type[M]) -> M:
     try:
         value = orjson.loads(request.get_data())
     except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"The body is not valid JSON: {error}.", param="body", remedy="Send one JSON object.") from None
+        raise InvalidRequest(
+            f"The body is not valid JSON: {error}.", param="body", remedy="Send one JSON object."
+        ) from None
+    return validate(shape, value)
+
+
+def read_form(shape: type[M]) -> M:
+    """The request's form as `shape`: an empty field counts as not sent, and the field of a list may repeat."""
+    request.max_content_length = MAX_JSON_BYTES
+    value: dict[str, Any] = {}
+    for name, sent in request.form.lists():
+        filled = [item for item in sent if item]
+        field = shape.model_fields.get(name)
+        if field is not None and get_origin(field.annotation) is list:
+            value[name] = filled
+        elif filled:
+            value[name] = filled[-1]
     return validate(shape, value)
 
 
@@ -118,11 +141,16 @@ def validate(shape: type[M], value: Any) -> M:
         return shape.model_validate(value)
     except ValidationError as error:
         problems = [
-            {"param": ".".join(str(part) for part in item["loc"]) or "body", "message": _sentence(item["msg"])}
+            {
+                "param": ".".join(str(part) for part in item["loc"]) or "body",
+                "message": _sentence(item["msg"]),
+            }
             for item in error.errors(include_url=False, include_input=False, include_context=False)
         ]
         first = problems[0]
-        raise InvalidRequest(f"{first['param']}: {first['message']}", param=first["param"], errors=problems) from None
+        raise InvalidRequest(
+            f"{first['param']}: {first['message']}", param=first["param"], errors=problems
+        ) from None
 
 
 def json_response(value: Any, status: int = 200) -> Response:
