@@ -376,13 +376,7 @@ def plan_json(running: RunningPlan) -> dict[str, Any]:
     return {
         "feature": plan.feature,
         "version": plan.version,
-        "run": {
-            "run": run.number,
-            "phase": run.phase,
-            "state": run.state,
-            "entered_at": rfc3339(run.entered_at),
-            "entered_by": run.entered_by,
-        },
+        "run": run_json(run),
         "phases": [
             {
                 "position": position,
@@ -394,6 +388,17 @@ def plan_json(running: RunningPlan) -> dict[str, Any]:
             }
             for position, phase in enumerate(plan.phases)
         ],
+    }
+
+
+def run_json(run: Run) -> dict[str, Any]:
+    return {
+        "run": run.number,
+        "phase": run.phase,
+        "state": run.state,
+        "entered_at": rfc3339(run.entered_at),
+        "entered_by": run.entered_by,
+        "left_at": rfc3339(run.left_at),
     }
 
 

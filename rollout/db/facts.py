@@ -7,13 +7,13 @@ from dataclasses import fields
 
 import sqlalchemy as sa
 
-from rollout.core.decisions import TenantFacts
+from rollout.core.decisions import GENERATION, TenantFacts
 from rollout.core.grants import Grant
 from rollout.core.meters import Meter
 from rollout.core.tenants import Key, Tenant
 from rollout.db import kills, tenants
 from rollout.db.engine import Tx
-from rollout.db.tables import api_key, grant, meter, quota_owner, tenant
+from rollout.db.tables import analysis, api_key, generation, grant, meter, quota_owner, tenant
 
 _METER_COLUMNS = [meter.c[field.name] for field in fields(Meter)]
 
@@ -55,3 +55,22 @@ def page(tx: Tx, feature: str, *, after: str, limit: int) -> list[TenantFacts]:
     granted = {row["tenant_id"]: {feature: Grant(**row)} for row in tx.execute(grants).mappings()}
     halted = {halt.tenant_id: {feature: halt} for halt in kills.halts(tx, feature, between=span)}
     return [TenantFacts(one, granted.get(one.id, {}), halted.get(one.id, {})) for one in found]
+
+
+def last_use(tx: Tx, feature: str, tenant_id: str | None) -> int | None:
+    """When a use of the feature was last admitted, for this tenant or (None) for any: one probe of an index
+    a tenant."""
+    uses = generation if feature == GENERATION else analysis
+    of_tenant = (
+        sa.select(uses.c.created_at)
+        .where(uses.c.tenant_id == tenant.c.id)
+        .order_by(uses.c.created_at.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    query = sa.select(of_tenant.label("at"))
+    if tenant_id is not None:
+        query = query.where(tenant.c.id == tenant_id)
+    last = query.subquery()
+    at: int | None = tx.execute(sa.select(sa.func.max(last.c.at))).scalar_one()
+    return at

@@ -1,0 +1,186 @@
+"""Why a tenant may or may not use a feature: the decision, what it was made from, and what would
+change it.
+
+The engine itself is asked about each constraint, each one as a flag of its own: there is no second
+evaluator that could disagree with the one that decides.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rollout.core.decisions import ANALYSIS, Decision, TenantFacts, check_feature, context_properties
+from rollout.core.grants import grant_json
+from rollout.core.kills import Kill, kill_json
+from rollout.core.plans import (
+    Everyone,
+    Granted,
+    Percentage,
+    Phase,
+    RunningPlan,
+    Segment,
+    compile_parts,
+    run_json,
+    strategy_constraints,
+)
+from rollout.core.times import rfc3339
+from rollout.db.engine import Database
+from rollout.services.features import Features
+from rollout.services.state import State
+from rollout.sync import embedded
+from rollout.sync.snapshot import Snapshot
+
+
+class Explain:
+    def __init__(self, database: Database, state: State, features: Features) -> None:
+        self._database, self._state, self._features = database, state, features
+
+    def explain(self, tenant_id: str, feature: str) -> dict[str, Any]:
+        """The answer of this moment, read afresh. Raises NotFound for the tenant, InvalidRequest
+        for the feature."""
+        check_feature(feature)
+        self._state.refresh()
+        facts = self._state.fresh_facts(tenant_id)
+        with self._database.read() as tx:
+            now = self._database.now(tx)
+        snapshot = self._state.snapshot
+        decision = self._features.decide(facts, feature)
+        plan = snapshot.plans.get(feature)
+        properties = context_properties(facts, plan, now) if plan else {}
+        audiences = _audiences(plan, properties) if plan else []
+        kill, halt, grant = snapshot.kills.get(feature), facts.halts.get(feature), facts.grants.get(feature)
+        return {
+            "tenant": tenant_id,
+            "feature": feature,
+            "decision": _decision_json(decision),
+            "detail": _detail(decision, facts, snapshot, properties),
+            "properties": properties,
+            "audiences": [item.as_json() for item in audiences],
+            "rows": {
+                "kill": kill_json(kill) if kill else None,
+                "halt": kill_json(halt) if halt else None,
+                "grant": grant_json(grant) if grant else None,
+                "run": run_json(plan.run) if plan else None,
+            },
+            "would_change": list(_would_change(decision, plan, audiences, properties)),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Audience:
+    """One phase's audience as the engine sees it for one tenant; `constraints` with what each
+    compared and found."""
+
+    phase: Phase
+    is_open: bool
+    constraints: tuple[Mapping[str, Any], ...]
+
+    @property
+    def admits(self) -> bool:
+        return all(item["outcome"] for item in self.constraints)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "phase": self.phase.key,
+            "open": self.is_open,
+            "audience": self.phase.audience.as_json(),
+            "outcome": self.admits,
+            "constraints": [dict(item) for item in self.constraints],
+        }
+
+
+def _audiences(plan: RunningPlan, properties: Mapping[str, str]) -> list[_Audience]:
+    evaluate = embedded.load(compile_parts(plan), 0).evaluate
+    audiences = []
+    for position, phase in enumerate(plan.plan.phases):
+        constraints = tuple(
+            {
+                **constraint.document(),
+                "actual": properties.get(constraint.context_name),
+                "outcome": evaluate(f"{phase.key}.{index}", properties) is not None,
+            }
+            for index, constraint in enumerate(strategy_constraints(phase))
+        )
+        audiences.append(_Audience(phase, position <= plan.position, constraints))
+    return audiences
+
+
+def _decision_json(decision: Decision) -> dict[str, Any]:
+    return {
+        "id": decision.id,
+        "allowed": decision.allowed,
+        "reason": decision.reason,
+        "phase": decision.phase,
+        "run": decision.run,
+        "revision": decision.revision,
+        "valid_until": rfc3339(decision.valid_until),
+    }
+
+
+def _detail(decision: Decision, facts: TenantFacts, snapshot: Snapshot, properties: Mapping[str, str]) -> str:
+    """The reason in an admin's words, with the values that decided."""
+    feature, grant = decision.feature, facts.grants.get(decision.feature)
+    phase, bucket = decision.phase, properties.get("partnerBucket")
+    if decision.reason == "killed":
+        return f"Off: killed for everyone {_by(snapshot.kills[feature])}"
+    if decision.reason == "tenant_halted":
+        return f"Off: halted for {facts.tenant.id} {_by(facts.halts[feature])}"
+    if decision.reason == "ga":
+        return (
+            "On: no plan, generally available."
+            if feature == ANALYSIS
+            else f"On: {phase} is open to all tenants."
+        )
+    if grant is not None and decision.reason in ("granted", "grant_expired"):
+        word = "On: granted" if decision.allowed else "Off: the grant has expired"
+        return f"{word} ({grant.id}, {_span(grant.starts_at, grant.expires_at)}: {grant.reason})."
+    return {
+        "segment": f"On: its attributes meet a segment that is open in {phase}.",
+        "percentage": f"On: its bucket {bucket} lies within the share that is open in {phase}.",
+        "flags_stale": "Off: this process could not confirm its state; the database may be away.",
+        "flag_unknown": f"Off: there is no plan for {feature}, or its flag was refused (see the log).",
+        "not_granted": f"Off: {phase} lets in tenants with a grant that counts, and there is none.",
+    }.get(
+        decision.reason, f"Off: none of the audiences that are open in {phase} lets it in (bucket {bucket})."
+    )
+
+
+def _would_change(
+    decision: Decision, plan: RunningPlan | None, audiences: list[_Audience], properties: Mapping[str, str]
+) -> Iterator[str]:
+    if decision.reason == "killed":
+        yield f"On for whom the plan lets in: revive {decision.feature}."
+    elif decision.reason == "tenant_halted":
+        yield f"On if the plan lets it in: revive {decision.feature} for {decision.tenant_id}."
+    elif decision.reason == "flag_unknown":
+        yield f"On for whom it lets in: a plan for {decision.feature}."
+    elif decision.allowed and decision.valid_until is not None:
+        yield f"Looked at anew at {rfc3339(decision.valid_until)}, when the grant ends."
+    elif not decision.allowed and plan is not None:
+        yield from _ways_in(audiences, properties)
+
+
+def _ways_in(audiences: list[_Audience], properties: Mapping[str, str]) -> Iterator[str]:
+    for audience in audiences:
+        phase, who = audience.phase, audience.phase.audience
+        when = f"({phase.key}, open)" if audience.is_open else f"once {phase.key} is reached"
+        if isinstance(who, Everyone) or (audience.admits and not audience.is_open):
+            yield f"On {when}."
+        elif isinstance(who, Granted):
+            cohort = f" in cohort {' or '.join(who.cohorts)}" if who.cohorts else ""
+            yield f"On with a grant{cohort} {when}."
+        elif isinstance(who, Percentage):
+            yield f"On from a share of {(int(properties['partnerBucket']) + 1) / 100:.2f} % {when}."
+        elif isinstance(who, Segment):
+            unmet = [item["contextName"] for item in audience.constraints if not item["outcome"]]
+            yield f"On with another value of {', '.join(unmet)} {when}."
+
+
+def _by(kill: Kill) -> str:
+    return f"by {kill.changed_by} at {rfc3339(kill.changed_at_ms // 1000)}: {kill.reason}"
+
+
+def _span(starts_at: int, expires_at: int | None) -> str:
+    return f"from {rfc3339(starts_at)} " + (f"to {rfc3339(expires_at)}" if expires_at else "until revoked")

@@ -1,0 +1,292 @@
+"""Features: may a tenant use one, why (not), and the switch that stops one.
+
+Failure behaviour: generation fails closed (no plan, no flags, or a state that nobody confirmed
+lately: denied), analysis open. A kill binds where money moves, in the ledger's transaction; what is
+decided here may lag behind it by the spread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from rollout.core.audit import Actor
+from rollout.core.decisions import (
+    ANALYSIS,
+    FEATURES,
+    Decision,
+    FeatureState,
+    Reason,
+    TenantFacts,
+    decide,
+)
+from rollout.core.kills import EVERYONE, InFlight, Kill, kill_json
+from rollout.core.times import check_ahead, rfc3339
+from rollout.db import kills, meters, plans, revision
+from rollout.db.engine import Clock, Database, Tx
+from rollout.db.facts import last_use
+from rollout.errors import Conflict, FeatureKilled, FeatureNotEnabled, NotFound
+from rollout.services.changes import Change, Changes, as_json
+from rollout.services.state import State
+from rollout.services.tenants import require
+from rollout.services.workers import Acks, Workers
+
+WAIT_SECONDS = 2.0
+"""How long a kill waits for the workers' acknowledgements; the workers need no longer, the answer
+does."""
+
+SHOWN_HALTS = 100
+
+HOW_TO_ENABLE = 'Ask for access: POST /api/v1/access-requests with {"feature": "%s", "use_case": "..."}.'
+
+DETAILS: Mapping[Reason, str] = {
+    "ga": "Open to every organisation.",
+    "granted": "Your organisation has been given access.",
+    "segment": "Open to organisations like yours in this phase.",
+    "percentage": "Your organisation is in this phase.",
+    "killed": "Switched off for everyone at the moment.",
+    "tenant_halted": "Paused for your account.",
+    "flags_stale": "It cannot be confirmed right now that this is open to you; try again in a few seconds.",
+    "flag_unknown": "Not open to anyone yet.",
+    "not_granted": "Not open to you yet.",
+    "grant_expired": "Your access has ended.",
+    "not_in_phase": "Not open to you in this phase.",
+}
+"""What a partner is told: no other tenant, no share, no limit."""
+
+ASKING_HELPS: frozenset[Reason] = frozenset({"not_granted", "grant_expired", "not_in_phase"})
+
+
+class Holds(Protocol):
+    """What a kill needs of the ledger, inside the kill's own transaction."""
+
+    def void_held(self, tx: Tx, feature: str, tenant_id: str | None, now: int) -> int: ...
+
+    def running(self, tx: Tx, feature: str, tenant_id: str | None) -> int: ...
+
+
+class Features:
+    def __init__(
+        self,
+        database: Database,
+        changes: Changes,
+        state: State,
+        ledger: Holds,
+        workers: Workers,
+        *,
+        clock: Clock = time.time,
+    ) -> None:
+        self._database, self._changes, self._state = database, changes, state
+        self._ledger, self._workers, self._clock = ledger, workers, clock
+
+    def decide(self, facts: TenantFacts, feature: str) -> Decision:
+        """From memory alone; the same answer for the same facts and revision until `valid_until`."""
+        snapshot, now, fresh = self._state.snapshot, self._clock(), self._state.is_fresh()
+        memo = snapshot.decisions.get((facts.tenant.id, feature)) if fresh else None
+        if (
+            memo is not None
+            and memo[0] is facts
+            and (memo[1].valid_until is None or now < memo[1].valid_until)
+        ):
+            return memo[1]
+        state = FeatureState(snapshot.revision, snapshot.plans.get(feature), feature in snapshot.kills, fresh)
+        decision = decide(facts, feature, state, now, snapshot.flags.evaluate)
+        if fresh:
+            snapshot.decisions.put((facts.tenant.id, feature), (facts, decision))
+        return decision
+
+    def require(self, facts: TenantFacts, feature: str) -> Decision:
+        """The decision if it is yes; raises FeatureKilled or FeatureNotEnabled, which say why and
+        how to ask."""
+        decision = self.decide(facts, feature)
+        if decision.allowed:
+            return decision
+        members: dict[str, Any] = {
+            "feature": feature,
+            "reason": decision.reason,
+            "detail": _detail(facts, decision),
+            "decision_id": decision.id,
+        }
+        if decision.reason == "killed":
+            raise FeatureKilled(f"{feature} is switched off for everyone at the moment.", **members)
+        how = _how_to_enable(decision)
+        raise FeatureNotEnabled(
+            f"{feature} is not enabled for {facts.tenant.id}: {members['detail']}",
+            remedy=how or "Wait, or ask the operator.",
+            how_to_enable=how,
+            **members,
+        )
+
+    def describe(self, facts: TenantFacts, feature: str) -> dict[str, Any]:
+        """The decision in a partner's words. Raises NotFound."""
+        _check_known(feature)
+        decision = self.decide(facts, feature)
+        how = _how_to_enable(decision)
+        return {
+            "feature": feature,
+            "enabled": decision.allowed,
+            "reason": decision.reason,
+            "detail": _detail(facts, decision),
+            "phase": decision.phase,
+            "decision_id": decision.id,
+            **({"how_to_enable": how} if how else {}),
+        }
+
+    def withheld(self, facts: TenantFacts, feature: str, decision: Decision) -> bool:
+        """Whether the feature was killed with `in_flight: withhold` since this decision: settle,
+        but do not deliver."""
+        known = self._state.facts_in_memory(facts.tenant.id) or facts
+        set_since = (self._state.snapshot.kills.get(feature), known.halts.get(feature))
+        return any(
+            kill is not None and kill.in_flight == "withhold" and kill.revision > decision.revision
+            for kill in set_since
+        )
+
+    def kill(
+        self,
+        actor: Actor,
+        feature: str,
+        reason: str | None,
+        *,
+        tenant: str | None = None,
+        in_flight: InFlight = "finish",
+        remind_at: int | None = None,
+        dry_run: bool = False,
+    ) -> dict[str, Any]:
+        """Stop the feature, for all or for one tenant: what is held is void, what runs is charged.
+        Killing what is killed renews the reason. Waits at most two seconds for the workers. Raises
+        NotFound, InvalidRequest."""
+        _check_known(feature)
+        with self._changes.begin(actor, reason, dry_run=dry_run) as change:
+            check_ahead(remind_at, change.now, "remind_at")
+            meters.lock_gate(change.tx, feature, exclusive=True)
+            bit = self._set(change, feature, tenant, killed=True, in_flight=in_flight, remind_at=remind_at)
+            flight = {
+                "voided": self._ledger.void_held(change.tx, feature, tenant, change.now),
+                "running": self._ledger.running(change.tx, feature, tenant),
+            }
+        return self._spread(bit, flight, 0 if dry_run else WAIT_SECONDS)
+
+    def revive(
+        self,
+        actor: Actor,
+        feature: str,
+        reason: str | None,
+        *,
+        tenant: str | None = None,
+        dry_run: bool = False,
+    ) -> dict[str, Any]:
+        """Undo a kill. Raises NotFound, Conflict when it is not killed."""
+        _check_known(feature)
+        with self._changes.begin(actor, reason, dry_run=dry_run) as change:
+            before = kills.get(change.tx, feature, tenant or EVERYONE)
+            if before is None or not before.killed:
+                whom = f"for {tenant}" if tenant else "for everyone"
+                raise Conflict(f"{feature} is not killed {whom}.", remedy="There is nothing to revive.")
+            bit = self._set(change, feature, tenant, killed=False, in_flight="finish", remind_at=None)
+            flight = {"voided": 0, "running": self._ledger.running(change.tx, feature, tenant)}
+        return self._spread(bit, flight, 0 if dry_run else WAIT_SECONDS)
+
+    def get(self, feature: str) -> dict[str, Any]:
+        """The feature as admins see it, with how far the last kill or revival has spread. Raises
+        NotFound."""
+        _check_known(feature)
+        with self._database.read() as tx:
+            return self._shown(tx, feature)
+
+    def list(self) -> list[dict[str, Any]]:
+        with self._database.read() as tx:
+            return [self._shown(tx, feature) for feature in FEATURES]
+
+    def _set(
+        self,
+        change: Change,
+        feature: str,
+        tenant: str | None,
+        *,
+        killed: bool,
+        in_flight: InFlight,
+        remind_at: int | None,
+    ) -> Kill:
+        if tenant is not None:
+            require(change.tx, tenant)
+        before = kills.get(change.tx, feature, tenant or EVERYONE)
+        after = Kill(
+            feature=feature,
+            tenant_id=tenant or EVERYONE,
+            killed=killed,
+            in_flight=in_flight,
+            reason=change.reason,
+            changed_by=change.actor.name,
+            changed_at_ms=self._database.now_ms(change.tx),
+            revision=change.revision,
+            remind_at=remind_at,
+        )
+        kills.put(change.tx, after)
+        change.record(
+            "feature.killed" if killed else "feature.revived",
+            subject=feature,
+            tenant=tenant,
+            before=as_json(before) if before else None,
+            after=as_json(after),
+        )
+        return after
+
+    def _spread(self, bit: Kill, flight: Mapping[str, int], wait: float) -> dict[str, Any]:
+        acks = self._workers.wait_for(bit.revision, bit.changed_at_ms, wait)
+        tenant = None if bit.tenant_id == EVERYONE else bit.tenant_id
+        with self._database.read() as tx:
+            last = last_use(tx, bit.feature, tenant)
+        return {
+            "feature": bit.feature,
+            "tenant": tenant,
+            "killed": bit.killed,
+            "revision": bit.revision,
+            "acks": acks.as_json(),
+            "in_flight": dict(flight),
+            "last_allowed_at": rfc3339(last),
+        }
+
+    def _shown(self, tx: Tx, feature: str) -> dict[str, Any]:
+        bit, plan = kills.get(tx, feature, EVERYONE), plans.get(tx, feature)
+        halts = kills.halts(tx, feature, limit=SHOWN_HALTS)
+        return {
+            "feature": feature,
+            "killed": bit is not None and bit.killed is True,
+            "kill": kill_json(bit) if bit is not None and bit.killed else None,
+            "halts": [kill_json(halt) for halt in halts],
+            "phase": plan.run.phase if plan else None,
+            "phase_state": plan.run.state if plan else None,
+            "revision": bit.revision if bit else 0,
+            "acks": self._acks(tx, [bit, *halts]).as_json(),
+            "in_flight": {"running": self._ledger.running(tx, feature, None)},
+            "last_allowed_at": rfc3339(last_use(tx, feature, None)),
+        }
+
+    def _acks(self, tx: Tx, bits: Sequence[Kill | None]) -> Acks:
+        """Of the newest of these changes; when nothing ever changed, of the current revision."""
+        newest = max((bit for bit in bits if bit is not None), key=lambda bit: bit.revision, default=None)
+        if newest is None:
+            return self._workers.acks(tx, revision.current(tx), 0)
+        return self._workers.acks(tx, newest.revision, newest.changed_at_ms)
+
+
+def _check_known(feature: str) -> None:
+    if feature not in FEATURES:
+        raise NotFound(f"There is no feature {feature!r}; there are {', '.join(FEATURES)}.")
+
+
+def _detail(facts: TenantFacts, decision: Decision) -> str:
+    grant = facts.grants.get(decision.feature)
+    if decision.reason == "not_granted" and grant is not None and grant.state == "active":
+        return f"Your access begins at {rfc3339(grant.starts_at)}."
+    if decision.reason == "granted" and grant is not None and grant.expires_at is not None:
+        return f"Your organisation has been given access until {rfc3339(grant.expires_at)}."
+    if decision.feature == ANALYSIS and decision.reason == "ga":
+        return "Generally available."
+    return DETAILS[decision.reason]
+
+
+def _how_to_enable(decision: Decision) -> str | None:
+    return HOW_TO_ENABLE % decision.feature if decision.reason in ASKING_HELPS else None

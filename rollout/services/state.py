@@ -1,0 +1,177 @@
+"""What this worker decides on: the snapshot of the current revision, and the tenants that called lately.
+
+Failure behaviour: stale. While the database is away the last snapshot and the facts in memory go on
+serving; `age()` grows, which closes generation (`services/features.py`). A key or tenant that is not in
+memory raises LedgerUnavailable. Nothing here grows with the number of tenants.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+
+from rollout.core.decisions import TenantFacts
+from rollout.core.kills import Kill
+from rollout.core.plans import RunningPlan, compile_flag, document
+from rollout.core.tenants import Key, parse_key, secret_hash
+from rollout.db import audit, facts, kills, plans, revision
+from rollout.db.engine import Clock, Database, Tx
+from rollout.errors import InvalidApiKey, NotFound, PermissionDenied
+from rollout.sync import embedded
+from rollout.sync.lru import LRU
+from rollout.sync.snapshot import EMPTY, Snapshot
+
+V = TypeVar("V")
+
+log = structlog.get_logger()
+
+MAX_AGE = 5.0
+"""Seconds without a confirmed look at the revision row after which generation is denied."""
+
+CACHED_TENANTS = 20_000
+CACHED_KEYS = 50_000
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who is calling."""
+
+    facts: TenantFacts
+    key: Key
+
+
+class State:
+    """`secret` keys the hashes of API keys; `clock` gives UTC epoch seconds, `monotonic` seconds that only
+    pass."""
+
+    def __init__(
+        self,
+        database: Database,
+        secret: bytes,
+        *,
+        clock: Clock = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        max_age: float = MAX_AGE,
+    ) -> None:
+        self._database, self._secret = database, secret
+        self._clock, self._monotonic, self._max_age = clock, monotonic, max_age
+        self._snapshot = EMPTY
+        self._confirmed_at = -math.inf
+        self._refreshing = threading.Lock()
+        self._forgetting = threading.Lock()
+        self._forgotten = 0
+        self._facts: LRU[str, TenantFacts] = LRU(CACHED_TENANTS)
+        self._keys: LRU[str, Key] = LRU(CACHED_KEYS)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self._snapshot
+
+    def age(self) -> float:
+        """Seconds since a look at the database confirmed the revision; infinite before the first one."""
+        return self._monotonic() - self._confirmed_at
+
+    def is_fresh(self) -> bool:
+        return self.age() <= self._max_age
+
+    def refresh(self) -> bool:
+        """Look at the revision; if it is new, load it aside and swap. True if it was. Raises
+        LedgerUnavailable."""
+        with self._refreshing:
+            looked_at, old = self._monotonic(), self._snapshot
+            with self._database.read() as tx:
+                number = revision.current(tx)
+                if number != old.revision:
+                    self._swap(number, old, plans.all_(tx), kills.for_everyone(tx), _touched(tx, number, old))
+            self._confirmed_at = looked_at
+            return number != old.revision
+
+    def identify(self, key_text: str) -> Identity:
+        """Whose key this is. Raises InvalidApiKey, PermissionDenied (suspended tenant), LedgerUnavailable."""
+        parse_key(key_text)
+        hash_ = secret_hash(self._secret, key_text)
+        key = self._keys.get(hash_) or self._load_key(hash_)
+        key.check_usable(self._clock())
+        found = self.facts(key.tenant_id)
+        if found.tenant.state == "suspended":
+            raise PermissionDenied(
+                f"The account {found.tenant.id} is suspended.",
+                remedy="Ask the operator why, and what lifts it.",
+            )
+        return Identity(found, key)
+
+    def facts(self, tenant_id: str) -> TenantFacts:
+        """What is known of the tenant, from memory if it is there. Raises NotFound, LedgerUnavailable."""
+        return self._facts.get(tenant_id) or self.fresh_facts(tenant_id)
+
+    def facts_in_memory(self, tenant_id: str) -> TenantFacts | None:
+        """The same without ever asking the database."""
+        return self._facts.get(tenant_id)
+
+    def fresh_facts(self, tenant_id: str) -> TenantFacts:
+        """What the database says of the tenant now. Raises NotFound, LedgerUnavailable."""
+        forgotten = self._forgotten
+        with self._database.read() as tx:
+            found = facts.get(tx, tenant_id)
+        if found is None:
+            raise NotFound(f"There is no tenant {tenant_id!r}.", param="tenant")
+        self._remember(forgotten, self._facts, tenant_id, found)
+        return found
+
+    def _load_key(self, hash_: str) -> Key:
+        forgotten = self._forgotten
+        with self._database.read() as tx:
+            key = facts.key_by_hash(tx, hash_)
+        if key is None:
+            raise InvalidApiKey(
+                "This API key is not known here.", remedy="Copy the key again, or make a new one."
+            )
+        self._remember(forgotten, self._keys, hash_, key)
+        return key
+
+    def _remember(self, forgotten: int, memory: LRU[str, V], name: str, value: V) -> None:
+        """Keep what was read, unless something was forgotten since the reading began: it may be older than
+        that."""
+        with self._forgetting:
+            if forgotten == self._forgotten:
+                memory.put(name, value)
+
+    def _forget(self, touched: set[str] | None) -> None:
+        """Drop what is known of these tenants (None: of all)."""
+        if touched is not None and not touched:
+            return
+        with self._forgetting:
+            self._forgotten += 1
+            self._facts.drop(lambda tenant_id, _: touched is None or tenant_id in touched)
+            self._keys.drop(lambda _, key: touched is None or key.tenant_id in touched)
+
+    def _swap(
+        self,
+        number: int,
+        old: Snapshot,
+        running: Mapping[str, RunningPlan],
+        killed: Mapping[str, Kill],
+        touched: set[str] | None,
+    ) -> None:
+        """A kill binds whatever the flags are like: flags that do not load leave the old ones, with an
+        alarm."""
+        flags = [compile_flag(plan, killed=feature in killed) for feature, plan in running.items()]
+        try:
+            snapshot = Snapshot(number, embedded.load(document(flags), number), running, killed)
+        except embedded.FlagsRefused as refusal:
+            log.error("flags_refused", revision=number, kept=old.flags.revision, error=str(refusal))
+            snapshot = Snapshot(number, old.flags, old.plans, killed)
+        self._forget(touched)
+        self._snapshot = snapshot
+        log.info("snapshot_swapped", revision=number, plans=len(running), kills=sorted(killed))
+
+
+def _touched(tx: Tx, number: int, old: Snapshot) -> set[str] | None:
+    """The tenants that changed since `old`; None (all) at the start, and when numbers went back as after a restore."""
+    return audit.touched_tenants(tx, old.revision) if 0 < old.revision < number else None

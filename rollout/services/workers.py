@@ -1,0 +1,138 @@
+"""Which worker processes there are, and which revision each decides on: the proof that a change has
+arrived."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rollout.core.times import rfc3339
+from rollout.db import workers
+from rollout.db.engine import Database, Tx
+from rollout.db.workers import WorkerRow
+
+SEEN_SECONDS = 10
+"""How often an idle worker says that it is alive: on SQLite each time costs a flush to disk."""
+
+GONE_SECONDS = 30
+"""Not heard of for longer: gone. Such a worker cannot confirm its state either, so it denies generation."""
+
+FORGET_SECONDS = 24 * 3600
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Acks:
+    """`slowest_ms`: from the change to the last acknowledgement; None while nobody's is known for this very
+    revision."""
+
+    expected: int
+    received: int
+    slowest_ms: int | None
+    gone: int
+
+    def as_json(self) -> dict[str, int | None]:
+        return {
+            "expected": self.expected,
+            "received": self.received,
+            "slowest_ms": self.slowest_ms,
+            "gone": self.gone,
+        }
+
+
+class Worker:
+    """This process among the workers. `revision()` is what it decides on now; `monotonic` seconds that only
+    pass."""
+
+    def __init__(
+        self,
+        database: Database,
+        worker_id: str,
+        host: str,
+        pid: int,
+        revision: Callable[[], int],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database, self.id, self._host, self._pid = database, worker_id, host, pid
+        self._revision, self._monotonic = revision, monotonic
+        self._acknowledged, self._said_at = -1, 0.0
+
+    def register(self) -> None:
+        """Be counted from now on. Raises LedgerUnavailable."""
+        number, at = self._revision(), self._monotonic()
+        with self._database.write() as tx:
+            now = self._database.now(tx)
+            workers.forget(tx, now - FORGET_SECONDS)
+            here = WorkerRow(self.id, self._host, self._pid, now, now, number, self._database.now_ms(tx))
+            workers.add(tx, here)
+        self._acknowledged, self._said_at = number, at
+
+    def report(self) -> None:
+        """Acknowledge a new revision, or say now and then that we are alive. Raises LedgerUnavailable."""
+        number, at = self._revision(), self._monotonic()
+        if number == self._acknowledged and at - self._said_at < SEEN_SECONDS:
+            return
+        with self._database.write() as tx:
+            now = self._database.now(tx)
+            if number == self._acknowledged:
+                workers.seen(tx, self.id, now)
+            else:
+                workers.acknowledge(tx, self.id, number, now, self._database.now_ms(tx))
+        self._acknowledged, self._said_at = number, at
+
+    def stop(self) -> None:
+        """Be counted no longer. Raises LedgerUnavailable."""
+        with self._database.write() as tx:
+            workers.stopped(tx, self.id, self._database.now(tx))
+
+
+class Workers:
+    """All workers, seen from any process. `sleep` is for tests."""
+
+    def __init__(self, database: Database, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._database, self._sleep = database, sleep
+
+    def list(self) -> list[dict[str, Any]]:
+        """Those not known to have stopped, oldest first."""
+        with self._database.read() as tx:
+            now = self._database.now(tx)
+            return [_worker_json(row, now) for row in workers.running(tx)]
+
+    def acks(self, tx: Tx, number: int, changed_at_ms: int) -> Acks:
+        """Who decides on revision `number` (made at `changed_at_ms`) or a later one."""
+        now = self._database.now(tx)
+        rows = workers.running(tx)
+        alive = [row for row in rows if not _is_gone(row, now)]
+        received = [row for row in alive if row.revision >= number]
+        exact = [row.acknowledged_at_ms - changed_at_ms for row in received if row.revision == number]
+        slowest = max(0, *exact) if exact else None
+        return Acks(len(alive), len(received), slowest, len(rows) - len(alive))
+
+    def wait_for(self, number: int, changed_at_ms: int, seconds: float) -> Acks:
+        """The same, after at most `seconds` for the stragglers."""
+        left = round(seconds / POLL_SECONDS)
+        while True:
+            with self._database.read() as tx:
+                acks = self.acks(tx, number, changed_at_ms)
+            if acks.received == acks.expected or left <= 0:
+                return acks
+            self._sleep(POLL_SECONDS)
+            left -= 1
+
+
+def _is_gone(row: WorkerRow, now: int) -> bool:
+    return now - row.seen_at > GONE_SECONDS
+
+
+def _worker_json(row: WorkerRow, now: int) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "host": row.host,
+        "pid": row.pid,
+        "state": "gone" if _is_gone(row, now) else "running",
+        "revision": row.revision,
+        "started_at": rfc3339(row.started_at),
+        "seen_at": rfc3339(row.seen_at),
+    }
