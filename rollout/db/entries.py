@@ -1,0 +1,73 @@
+"""Rows of the ledger: written once, never changed. The sums that `verify` compares are made here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import sqlalchemy as sa
+
+from rollout.core.holds import Entry
+from rollout.db.engine import Tx
+from rollout.db.tables import bucket, entry, hold, meter
+
+_USED, _HELD = sa.func.sum(entry.c.d_used), sa.func.sum(entry.c.d_held)
+
+LineKey = tuple[str, str, str, str, int]
+"""(tenant_id, hold_id, meter_id, subject, start)"""
+
+
+def add(tx: Tx, entries: Sequence[Entry]) -> None:
+    if entries:
+        tx.execute(sa.insert(entry), [dict(vars(one)) for one in entries])
+
+
+def of_hold(tx: Tx, tenant_id: str, hold_id: str) -> list[Entry]:
+    """In the order in which they were written, as far as their times tell."""
+    query = sa.select(entry).where(entry.c.tenant_id == tenant_id, entry.c.hold_id == hold_id)
+    return [Entry(**row) for row in tx.execute(query.order_by(entry.c.at, entry.c.id)).mappings()]
+
+
+def wrong_buckets(tx: Tx) -> Iterator[str]:
+    """A sentence for each bucket that is not the sum of its entries."""
+    window = (entry.c.tenant_id, entry.c.meter_id, entry.c.subject, entry.c.start)
+    sums = sa.select(*window, _USED.label("used"), _HELD.label("held")).group_by(*window).subquery()
+    same = sa.and_(*(bucket.c[column.name] == sums.c[column.name] for column in window))
+    used, held = sa.func.coalesce(sums.c.used, 0), sa.func.coalesce(sums.c.held, 0)
+    differing = (
+        sa.select(bucket, used.label("sum_used"), held.label("sum_held"))
+        .select_from(bucket.outerjoin(sums, same))
+        .where(sa.or_(bucket.c.used != used, bucket.c.held != held))
+    )
+    for row in tx.execute(differing):
+        yield (
+            f"bucket {row.meter_id} of {row.tenant_id} from {row.start} has used {row.used}, held {row.held}; "
+            f"its entries make used {row.sum_used}, held {row.sum_held}"
+        )
+    missing = sa.select(sums).where(~sa.exists().where(same))
+    for row in tx.execute(missing):
+        yield f"bucket {row.meter_id} of {row.tenant_id} from {row.start} is missing; it has entries"
+
+
+def held_lines(tx: Tx) -> dict[LineKey, int]:
+    """What each hold still reserves in each bucket by its entries; without zeros."""
+    line = (entry.c.tenant_id, entry.c.hold_id, entry.c.meter_id, entry.c.subject, entry.c.start)
+    query = sa.select(*line, _HELD.label("held")).group_by(*line).having(_HELD != 0)
+    return {(row[0], row[1], row[2], row[3], row[4]): int(row.held) for row in tx.execute(query)}
+
+
+def wrong_charges(tx: Tx) -> Iterator[str]:
+    """A sentence for each hold whose money meters were charged anything but its cost, once."""
+    cost = sa.case((hold.c.state == "settled", hold.c.cost_usd_micro), else_=0)
+    of_meter = sa.and_(meter.c.tenant_id == entry.c.tenant_id, meter.c.id == entry.c.meter_id)
+    of_hold = sa.and_(hold.c.tenant_id == entry.c.tenant_id, hold.c.id == entry.c.hold_id)
+    query = (
+        sa.select(hold.c.tenant_id, hold.c.id, meter.c.name, cost.label("cost"), _USED.label("charged"))
+        .select_from(entry.join(meter, of_meter).join(hold, of_hold))
+        .where(meter.c.unit == "usd_micro")
+        .group_by(hold.c.tenant_id, hold.c.id, hold.c.state, hold.c.cost_usd_micro, meter.c.id, meter.c.name)
+        .having(cost != _USED)
+    )
+    for row in tx.execute(query):
+        yield (
+            f"hold {row.id} of {row.tenant_id} cost {row.cost}; its entries charge {row.name} {row.charged}"
+        )

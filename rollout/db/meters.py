@@ -1,0 +1,170 @@
+"""Rows of meters and their buckets, and the locks of the ledger.
+
+One order of locking everywhere, so that nothing deadlocks: gates, tenants, holds, buckets. SQLite has one
+writer at a time and needs none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from rollout.core.holds import Gates
+from rollout.core.kills import EVERYONE
+from rollout.core.meters import Bucket, BucketKey, Meter
+from rollout.db.engine import Tx
+from rollout.db.tables import bucket, kill, meter, quota_owner
+
+_METER = [meter.c[column.name] for column in fields(Meter)]
+_BUCKET = [bucket.c[column.name] for column in fields(Bucket)]
+_BUCKET_KEY = (bucket.c.tenant_id, bucket.c.meter_id, bucket.c.subject, bucket.c.start)
+
+
+# -- locks -------------------------------------------------------------------------------------------------
+
+
+def lock_gate(tx: Tx, feature: str, exclusive: bool) -> None:
+    """Every hold is made with the feature's gate shared; who stops the feature takes it exclusively.
+
+    So no hold commits after the stop did. Held until the transaction ends.
+    """
+    if tx.dialect.name == "postgresql":
+        lock = sa.func.pg_advisory_xact_lock if exclusive else sa.func.pg_advisory_xact_lock_shared
+        tx.execute(sa.select(lock(sa.func.hashtextextended(f"gate {feature}", 0))))
+
+
+def lock_owners(tx: Tx, tenant_ids: Collection[str]) -> dict[str, int]:
+    """Lock the first row of each tenant's quota, made if it is missing; by tenant the `meter_rev`."""
+    wanted = sorted(tenant_ids)
+    query = sa.select(quota_owner).where(quota_owner.c.tenant_id.in_(wanted))
+    locked = query.order_by(quota_owner.c.tenant_id).with_for_update()
+    found = {row.tenant_id: int(row.meter_rev) for row in tx.execute(locked)}
+    if len(found) < len(wanted):
+        _insert_missing(tx, quota_owner, [{"tenant_id": tenant_id, "meter_rev": 0} for tenant_id in wanted])
+        found = {row.tenant_id: int(row.meter_rev) for row in tx.execute(locked)}
+    return found
+
+
+def bump_meter_rev(tx: Tx, tenant_id: str) -> None:
+    """Tell holds in the making that the tenant's meters changed; the caller holds the owner's lock."""
+    raised = {"meter_rev": quota_owner.c.meter_rev + 1}
+    tx.execute(sa.update(quota_owner).where(quota_owner.c.tenant_id == tenant_id).values(raised))
+
+
+def gates(tx: Tx, features: Collection[str], tenant_ids: Collection[str]) -> Gates:
+    """What is stopped of `features`; true until the transaction ends if their gates are locked."""
+    query = sa.select(kill.c.feature, kill.c.tenant_id).where(
+        kill.c.feature.in_(sorted(features)),
+        kill.c.tenant_id.in_([EVERYONE, *sorted(tenant_ids)]),
+        kill.c.killed == 1,
+    )
+    stopped = [(row.tenant_id, row.feature) for row in tx.execute(query)] if features else []
+    return Gates(
+        killed=frozenset(feature for tenant_id, feature in stopped if tenant_id == EVERYONE),
+        halted=frozenset(item for item in stopped if item[0] != EVERYONE),
+    )
+
+
+# -- meters ------------------------------------------------------------------------------------------------
+
+
+def live(tx: Tx, tenant_id: str) -> tuple[Meter, ...]:
+    """The tenant's meters that are not archived, in order of id."""
+    return tuple(page(tx, tenant=tenant_id, after=None, limit=None))
+
+
+def page(tx: Tx, *, tenant: str | None, after: str | None, limit: int | None) -> list[Meter]:
+    """Those that are not archived, in order of id, beginning after `after`."""
+    query = sa.select(*_METER).where(meter.c.archived_at.is_(None)).order_by(meter.c.id).limit(limit)
+    if tenant is not None:
+        query = query.where(meter.c.tenant_id == tenant)
+    if after is not None:
+        query = query.where(meter.c.id > after)
+    return [Meter(**row) for row in tx.execute(query).mappings()]
+
+
+def get(tx: Tx, meter_id: str) -> Meter | None:
+    """None for one that is archived, too."""
+    query = sa.select(*_METER).where(meter.c.id == meter_id, meter.c.archived_at.is_(None))
+    row = tx.execute(query).mappings().one_or_none()
+    return Meter(**row) if row else None
+
+
+def add(tx: Tx, new: Meter) -> None:
+    tx.execute(sa.insert(meter).values(vars(new)))
+
+
+def put(tx: Tx, changed: Meter) -> None:
+    tx.execute(_this(changed).values(vars(changed)))
+
+
+def archive(tx: Tx, old: Meter, now: int) -> None:
+    """It counts no more; its buckets and entries stay."""
+    tx.execute(_this(old).values(archived_at=now))
+
+
+def _this(one: Meter) -> sa.Update:
+    return sa.update(meter).where(meter.c.tenant_id == one.tenant_id, meter.c.id == one.id)
+
+
+# -- buckets -----------------------------------------------------------------------------------------------
+
+
+def open_buckets(tx: Tx, buckets: Sequence[Bucket]) -> None:
+    """Make those that do not exist yet; `buckets` in order of key."""
+    if buckets:
+        _insert_missing(tx, bucket, [dict(vars(one)) for one in buckets])
+
+
+def lock_buckets(tx: Tx, keys: Collection[BucketKey]) -> dict[BucketKey, Bucket]:
+    return _buckets(tx, keys, lock=True)
+
+
+def read_buckets(tx: Tx, keys: Collection[BucketKey]) -> dict[BucketKey, Bucket]:
+    return _buckets(tx, keys, lock=False)
+
+
+def put_buckets(tx: Tx, changed: Sequence[Bucket]) -> None:
+    """Write `used` and `held`."""
+    if changed:
+        where = [column == sa.bindparam(f"key_{column.name}") for column in _BUCKET_KEY]
+        values: dict[str, Any] = {"used": sa.bindparam("new_used"), "held": sa.bindparam("new_held")}
+        rows = [
+            {
+                "key_tenant_id": one.tenant_id,
+                "key_meter_id": one.meter_id,
+                "key_subject": one.subject,
+                "key_start": one.start,
+                "new_used": one.used,
+                "new_held": one.held,
+            }
+            for one in changed
+        ]
+        tx.execute(sa.update(bucket).where(*where).values(values), rows)
+
+
+def set_caps(tx: Tx, changed: Meter, now: int) -> None:
+    """Give the meter's cap to its open windows; the caller holds the owner's lock."""
+    is_open = bucket.c.ends.is_(None) | (bucket.c.ends > now)
+    of_meter = sa.update(bucket).where(
+        bucket.c.tenant_id == changed.tenant_id, bucket.c.meter_id == changed.id, is_open
+    )
+    tx.execute(of_meter.values(cap=changed.cap))
+
+
+def _buckets(tx: Tx, keys: Collection[BucketKey], *, lock: bool) -> dict[BucketKey, Bucket]:
+    if not keys:
+        return {}
+    query = sa.select(*_BUCKET).where(sa.tuple_(*_BUCKET_KEY).in_(sorted(keys))).order_by(*_BUCKET_KEY)
+    rows = tx.execute(query.with_for_update() if lock else query).mappings()
+    found = [Bucket(**row) for row in rows]
+    return {one.key: one for one in found}
+
+
+def _insert_missing(tx: Tx, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    insert = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
+    tx.execute(insert(table).on_conflict_do_nothing(), rows)
