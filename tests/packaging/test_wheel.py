@@ -44,7 +44,6 @@ def test_the_installed_wheel_migrates_a_database_outside_the_checkout(wheel: Pat
         "PATH": os.environ["PATH"],
         "PYTHONPATH": sysconfig.get_path("purelib"),
         "ROLLOUT_HOME": str(home),
-        "ROLLOUT_DATABASE": f"sqlite:///{home / 'rollout.db'}",
     }
 
     def run(*command: str | Path) -> str:
@@ -58,7 +57,7 @@ def test_the_installed_wheel_migrates_a_database_outside_the_checkout(wheel: Pat
     assert all(str(tmp_path / "venv") in place for place in where.split())
     run(bin_folder / "rollout", "migrate")
     ask = "import sys; from rollout.db import migrate; print(migrate.current(sys.argv[1]) == migrate.head())"
-    assert run(bin_folder / "python", "-c", ask, environment["ROLLOUT_DATABASE"]) == "True\n"
+    assert run(bin_folder / "python", "-c", ask, f"sqlite:///{home / 'rollout.db'}") == "True\n"
 
 
 def files(folder: str) -> set[str]:
