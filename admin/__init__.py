@@ -7,10 +7,10 @@ from flask import Blueprint
 
 def create_blueprint() -> Blueprint:
     """Everything under /admin."""
-    from . import tenants
+    from . import access_requests, audit, grants, keys, tenants, tokens
 
     api = Blueprint("api", __name__, url_prefix="/api/v1")
-    for noun in (tenants,):
+    for noun in (tenants, keys, tokens, grants, access_requests, audit):
         api.register_blueprint(noun.routes)
     admin = Blueprint("admin", __name__, url_prefix="/admin")
     admin.register_blueprint(api)

@@ -118,6 +118,7 @@ def grant_json(grant: Grant) -> dict[str, Any]:
         "state": grant.state,
         "starts_at": rfc3339(grant.starts_at),
         "expires_at": rfc3339(grant.expires_at),
+        "cohort": grant.cohort,
         "reason": grant.reason,
     }
 

@@ -25,6 +25,9 @@ TenantState = Literal["active", "suspended"]
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 KEY_BYTES = 32
+OVERLAP_SECONDS = 86_400
+"""How long a rotated key goes on working unless told otherwise: a day to bring the new one everywhere."""
+MAX_OVERLAP_SECONDS = 30 * 86_400
 
 _TENANT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _KEY = re.compile(r"rk_(live|test)_([A-Za-z0-9_-]{43})([0-9a-z]{6})")

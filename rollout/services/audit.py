@@ -6,8 +6,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollout.core.audit import first_break
+from rollout.core.times import rfc3339
 from rollout.db import audit, revision
 from rollout.db.engine import Database
+
+
+def audit_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as admins see it."""
+    return {
+        "seq": row["seq"],
+        "revision": row["revision"],
+        "at": rfc3339(row["at"]),
+        "actor": row["actor"],
+        "action": row["action"],
+        "subject": row["subject"],
+        "tenant": row["tenant_id"],
+        "before": row["before"],
+        "after": row["after"],
+        "reason": row["reason"],
+        "request_id": row["request_id"],
+        "hash": row["hash"],
+    }
 
 
 class AuditLog:

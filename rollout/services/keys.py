@@ -9,7 +9,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rollout.core.audit import Actor
-from rollout.core.tenants import KEY_BYTES, Key, NewKey, key_json, key_text, secret_hash, shown_prefix
+from rollout.core.tenants import (
+    KEY_BYTES,
+    MAX_OVERLAP_SECONDS,
+    OVERLAP_SECONDS,
+    Key,
+    NewKey,
+    key_json,
+    key_text,
+    secret_hash,
+    shown_prefix,
+)
 from rollout.core.times import check_ahead, rfc3339
 from rollout.db import keys
 from rollout.db.engine import Database, Tx
@@ -17,10 +27,6 @@ from rollout.errors import Conflict, InvalidApiKey, InvalidRequest, NotFound
 from rollout.services.changes import Change, Changes
 from rollout.services.ids import NewId
 from rollout.services.tenants import check_version, require
-
-OVERLAP_SECONDS = 86_400
-"""How long a rotated key goes on working unless told otherwise: a day to bring the new one everywhere."""
-MAX_OVERLAP_SECONDS = 30 * 86_400
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,16 @@ class RotatedKey:
 
     issued: IssuedKey
     old: Key
+
+
+def issued_key_json(issued: IssuedKey) -> dict[str, Any]:
+    """The key with its text in `key`: the one answer that carries it."""
+    return {**key_json(issued.key), "key": issued.text}
+
+
+def rotated_key_json(rotated: RotatedKey) -> dict[str, Any]:
+    """The new key as when it is added, and the old one in `replaces`."""
+    return {**issued_key_json(rotated.issued), "replaces": key_json(rotated.old)}
 
 
 class Keys:

@@ -6,6 +6,7 @@ import dataclasses
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from rollout.core.audit import Actor
 from rollout.core.tenants import secret_hash
@@ -25,6 +26,11 @@ class IssuedToken:
 
     token: Token
     text: str | None = field(repr=False)
+
+
+def issued_token_json(issued: IssuedToken) -> dict[str, Any]:
+    """The token with its text in `token`: the one answer that carries it."""
+    return {**token_json(issued.token), "token": issued.text}
 
 
 class Tokens:

@@ -9,11 +9,15 @@ from pydantic import AfterValidator, AwareDatetime
 
 from rollout.core.times import rfc3339
 
-__all__ = ["Moment", "epoch", "rfc3339"]
+__all__ = ["Moment", "epoch", "epoch_or_none", "rfc3339"]
 
 
 def epoch(moment: datetime) -> int:
     return int(moment.timestamp())
+
+
+def epoch_or_none(moment: datetime | None) -> int | None:
+    return None if moment is None else epoch(moment)
 
 
 def _in_range(moment: datetime) -> datetime:

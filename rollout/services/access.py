@@ -1,0 +1,272 @@
+"""Access requests: a tenant asks, is told its place, and gets one answer; an approval opens the door in one change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rollout.core.audit import Actor
+from rollout.core.decisions import ANALYSIS, Decision
+from rollout.core.grants import (
+    AccessRequest,
+    Asking,
+    Grant,
+    RequestState,
+    Standing,
+    access_request_json,
+    grant_json,
+)
+from rollout.core.meters import Meter, default_name, meter_json, revise
+from rollout.core.tenants import Tenant
+from rollout.core.times import rfc3339
+from rollout.db import access_requests, grants, meters, plans
+from rollout.db.engine import Database, Tx
+from rollout.errors import Conflict, InvalidRequest, NotFound
+from rollout.services.changes import Change, Changes, as_json
+from rollout.services.grants import admit, answer
+from rollout.services.ids import NewId
+from rollout.services.tenants import check_version, require
+
+ASKED = "asked by the tenant"
+WITHDRAWN = "withdrawn by the tenant"
+
+
+@dataclass(frozen=True)
+class Approval:
+    """What an approval brought about, in one change: `meters` are those that it added or changed."""
+
+    request: AccessRequest
+    grant: Grant
+    meters: tuple[Meter, ...]
+
+
+def approval_json(approval: Approval) -> dict[str, Any]:
+    """The access request as admins see it, with the `grant` and the `meters` that it brought."""
+    request = access_request_json(Standing(approval.request, None))
+    given = [meter_json(meter) for meter in approval.meters]
+    return {**request, "grant": grant_json(approval.grant), "meters": given}
+
+
+class Access:
+    def __init__(self, database: Database, changes: Changes, new_id: NewId) -> None:
+        self._database, self._changes, self._new_id = database, changes, new_id
+
+    def page(
+        self,
+        *,
+        tenant: str | None = None,
+        feature: str | None = None,
+        state: RequestState | None = None,
+        after: str | None,
+        limit: int,
+    ) -> list[Standing]:
+        """In the order in which they were asked, beginning after the id `after`."""
+        with self._database.read() as tx:
+            return access_requests.page(
+                tx, tenant=tenant, feature=feature, state=state, after=after, limit=limit
+            )
+
+    def get(self, request_id: str) -> Standing:
+        """Whoever asked it. Raises NotFound."""
+        with self._database.read() as tx:
+            return _require_request(tx, request_id)
+
+    def get_own(self, tenant_id: str, request_id: str) -> Standing:
+        """Raises NotFound for another tenant's too."""
+        with self._database.read() as tx:
+            return _require_own(tx, tenant_id, request_id)
+
+    def ask(self, actor: Actor, decision: Decision, asking: Asking) -> tuple[Standing, bool]:
+        """The tenant's waiting request for the feature, and whether it is new: asking again changes nothing.
+
+        `decision` is how the feature stands for the tenant now. Raises Conflict when it is in already.
+        """
+        with self._changes.begin(actor, ASKED) as change:
+            tenant_id = decision.tenant_id
+            _check_is_out(change, decision)
+            if waiting := access_requests.waiting(change.tx, tenant_id, asking.feature):
+                return waiting, False
+            new = AccessRequest(
+                id=self._new_id("acc"),
+                tenant_id=tenant_id,
+                feature=asking.feature,
+                state="waiting",
+                use_case=asking.use_case.strip(),
+                created_at=change.now,
+                expected_volume=asking.expected_volume,
+                terms_version=asking.terms_version,
+            )
+            access_requests.add(change.tx, new)
+            change.record(
+                "access_request.created", subject=new.id, tenant=tenant_id, before=None, after=as_json(new)
+            )
+            return _require_request(change.tx, new.id), True
+
+    def withdraw(self, actor: Actor, tenant_id: str, request_id: str) -> Standing:
+        """Withdrawing a withdrawn request changes nothing. Raises NotFound, Conflict once it is decided."""
+        with self._changes.begin(actor, WITHDRAWN) as change:
+            found = _require_own(change.tx, tenant_id, request_id)
+            if found.request.state == "withdrawn":
+                return found
+            if found.request.state != "waiting":
+                raise Conflict(
+                    f"This request was {_decided(found.request)} and cannot be withdrawn.",
+                    state=found.request.state,
+                )
+            return Standing(answer(change, found.request, "withdrawn"), None)
+
+    def approve(
+        self,
+        actor: Actor,
+        request_id: str,
+        reason: str | None,
+        *,
+        expires_at: int | None = None,
+        quota: Sequence[Mapping[str, Any]] | None = None,
+        based_on: int | None = None,
+        dry_run: bool = False,
+    ) -> Approval:
+        """Request, grant and meters in one change.
+
+        `quota` are meters as the admin API takes them, without tenant and reason; None: those of the current
+        phase, unless the tenant has a hard meter of the feature. A meter that is there already gets the new
+        cap. Raises NotFound, StaleVersion, InvalidRequest, Conflict that says who decided before.
+        """
+        with self._changes.begin(actor, reason, dry_run=dry_run) as change:
+            request = self._require_waiting(change, request_id, based_on)
+            grant = admit(
+                change,
+                self._new_id("grt"),
+                request.tenant_id,
+                request.feature,
+                expires_at=expires_at,
+                cohort=None,
+            )
+            given = self._give_quota(change, request, quota)
+            return Approval(_require_request(change.tx, request_id).request, grant, given)
+
+    def deny(
+        self,
+        actor: Actor,
+        request_id: str,
+        reason: str | None,
+        *,
+        based_on: int | None = None,
+        dry_run: bool = False,
+    ) -> AccessRequest:
+        """The tenant reads the reason. Raises NotFound, StaleVersion, Conflict that says who decided before."""
+        with self._changes.begin(actor, reason, dry_run=dry_run) as change:
+            return answer(change, self._require_waiting(change, request_id, based_on), "denied")
+
+    def _give_quota(
+        self, change: Change, request: AccessRequest, given: Sequence[Mapping[str, Any]] | None
+    ) -> tuple[Meter, ...]:
+        tenant = require(change.tx, request.tenant_id)
+        meters.lock_owners(change.tx, [tenant.id])
+        live = meters.live(change.tx, tenant.id)
+        if given is None:
+            has_its_own = any(meter.hard and meter.feature == request.feature for meter in live)
+            given = () if has_its_own else _quota_of_phase(change.tx, request.feature)
+        wanted = [
+            _meter(self._new_id("mtr"), tenant, request.feature, position, fields, change.now)
+            for position, fields in enumerate(given)
+        ]
+        by_name = {meter.name: meter for meter in live}
+        for position, meter in enumerate(wanted):
+            by_name[meter.name] = _write_meter(change, by_name.get(meter.name), meter, position)
+        if wanted:
+            meters.bump_meter_rev(change.tx, tenant.id)
+        return tuple(by_name[meter.name] for meter in wanted)
+
+    def _require_waiting(self, change: Change, request_id: str, based_on: int | None) -> AccessRequest:
+        found = _require_request(change.tx, request_id)
+        request = found.request
+        if request.state != "waiting":
+            raise Conflict(
+                f"This request was {_decided(request)} by {request.decided_by}; nothing was changed.",
+                remedy="Read it again; to let the tenant in or out now, add or revoke a grant.",
+                state=request.state,
+                decided_by=request.decided_by,
+                decided_at=rfc3339(request.decided_at),
+            )
+        check_version(based_on, request.version, access_request_json(found))
+        return request
+
+
+def _check_is_out(change: Change, decision: Decision) -> None:
+    grant = grants.of(change.tx, decision.tenant_id, decision.feature)
+    granted = grant is not None and grant.status(change.now) in ("active", "pending")
+    if decision.allowed or granted or decision.feature == ANALYSIS:
+        raise Conflict(
+            f"Your organisation has access to {decision.feature} already.",
+            remedy=f"There is nothing to ask for; GET /api/v1/features/{decision.feature} says how it stands.",
+        )
+
+
+def _quota_of_phase(tx: Tx, feature: str) -> Sequence[Mapping[str, Any]]:
+    plan = plans.get(tx, feature)
+    return plan.phase.quota if plan else ()
+
+
+def _meter(
+    meter_id: str, tenant: Tenant, feature: str, position: int, fields: Mapping[str, Any], now: int
+) -> Meter:
+    """A meter from `fields`, by default of the feature, hard, in the tenant's time zone. Raises InvalidRequest."""
+    name = default_name(fields["unit"], fields["period"])
+    stated = {"name": name, "level": "feature", "feature": feature, "tz": tenant.tz, **fields}
+    try:
+        return Meter(id=meter_id, tenant_id=tenant.id, created_at=now, **stated)
+    except InvalidRequest as wrong:
+        where = f"meters.{position}.{wrong.members['param']}"
+        raise InvalidRequest(wrong.message, remedy=wrong.remedy_text, param=where) from None
+
+
+def _write_meter(change: Change, before: Meter | None, wanted: Meter, position: int) -> Meter:
+    """Add the meter, or give the one of that name the wanted cap; raises InvalidRequest when that one counts something else."""
+    if before is None:
+        meters.add(change.tx, wanted)
+        change.record(
+            "meter.added", subject=wanted.id, tenant=wanted.tenant_id, before=None, after=as_json(wanted)
+        )
+        return wanted
+    if _counts(before) != _counts(wanted):
+        raise InvalidRequest(
+            f"{before.tenant_id} has a meter {before.name!r} that counts something else.",
+            param=f"meters.{position}.name",
+            remedy="Choose another name.",
+        )
+    after = revise(before, {"cap": wanted.cap, "hard": wanted.hard})
+    if after is not before:
+        meters.put(change.tx, after)
+        meters.set_caps(change.tx, after, change.now)
+        change.record(
+            "meter.changed",
+            subject=after.id,
+            tenant=after.tenant_id,
+            before=as_json(before),
+            after=as_json(after),
+        )
+    return after
+
+
+def _counts(meter: Meter) -> tuple[str, str | None, str, str]:
+    return meter.level, meter.feature, meter.unit, meter.period
+
+
+def _decided(request: AccessRequest) -> str:
+    return f"{request.state} at {rfc3339(request.decided_at)}"
+
+
+def _require_request(tx: Tx, request_id: str) -> Standing:
+    found = access_requests.get(tx, request_id)
+    if found is None:
+        raise NotFound(f"There is no access request {request_id!r}.", param="access_request")
+    return found
+
+
+def _require_own(tx: Tx, tenant_id: str, request_id: str) -> Standing:
+    found = access_requests.of_tenant(tx, tenant_id, request_id)
+    if found is None:
+        raise NotFound(f"There is no access request {request_id!r}.", param="access_request")
+    return found
