@@ -1,0 +1,197 @@
+"""A call for work as it comes in, its answer as it goes out: what generating and analysing share."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import Any, Generic, TypeVar
+
+import structlog
+
+from rollout.core.catalogue import Cost, Model, Resolved
+from rollout.core.decisions import Decision
+from rollout.core.holds import HoldRequest, StoredResult
+from rollout.core.meters import Limit, Unit
+from rollout.core.uses import Mode
+from rollout.services.features import Features
+from rollout.services.ledger import Held
+from rollout.services.state import Identity
+
+E = TypeVar("E")
+
+log = structlog.get_logger()
+
+SANDBOX = "sandbox"
+"""The vendor that answers in place of others: for test keys, and where a vendor has no key."""
+
+NOT_FOR_REHEARSALS = ("killed", "tenant_halted")
+"""Denials that hold for test keys too; all others are about who is in yet, and a test key is always
+in."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """Who calls, by which request. `fingerprint` says what makes another request the same;
+    `end_user` is whom the caller serves."""
+
+    identity: Identity
+    request_id: str
+    fingerprint: str
+    idem_key: str | None = None
+    end_user: str | None = None
+
+    @property
+    def tenant_id(self) -> str:
+        return self.identity.facts.tenant.id
+
+    @property
+    def mode(self) -> Mode:
+        return self.identity.key.mode
+
+    @property
+    def is_test(self) -> bool:
+        return self.mode == "test"
+
+    def upstream_user(self, secret: bytes, end_user: str | None) -> str | None:
+        """The end user as the vendor may know him: a keyed hash, so that no vendor can join tenants
+        or names."""
+        if end_user is None:
+            return None
+        text = f"end-user\n{self.tenant_id}\n{end_user}".encode()
+        return hmac.new(secret, text, hashlib.sha256).hexdigest()[:40]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the headers of an answer tell: `headers` as stored with the result, `limits` as they
+    stood at `now`."""
+
+    headers: Mapping[str, str]
+    limits: tuple[Limit, ...]
+    now: int
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """A finished answer. `pictures`: base64 text by sha256, for what `result` refers to."""
+
+    result: StoredResult
+    told: Told
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Opened(Generic[E]):
+    """An answer in parts: `told` is known, the first event is there, the others follow.
+
+    The work behind it never stops half-way. `close()`, which a server calls when the caller hangs
+    up, reads on to the end: the vendor has billed, so the work is settled and stored.
+    """
+
+    def __init__(self, parts: Iterator[Told | E]) -> None:
+        """Args: `parts` gives a Told, then events. Waits for the first event; what goes wrong until
+        then is raised."""
+        told = next(parts)
+        assert isinstance(told, Told)
+        self.told = told
+        self._parts = parts
+        self._events: Iterator[Any] = itertools.chain([next(parts)], parts)
+
+    def __iter__(self) -> Iterator[E]:
+        return self
+
+    def __next__(self) -> E:
+        event: E = next(self._events)
+        return event
+
+    def close(self) -> None:
+        try:
+            for _ in self._parts:
+                pass
+        except Exception as error:
+            log.warning("work_failed_after_the_caller_left", error=repr(error))
+
+
+def decide(features: Features, call: Call, feature: str) -> Decision:
+    """The decision that lets this call in, before anything of the request is looked at. Raises
+    FeatureNotEnabled, FeatureKilled."""
+    facts = call.identity.facts
+    if call.is_test:
+        decision = features.decide(facts, feature)
+        if decision.reason not in NOT_FOR_REHEARSALS:
+            return decision
+    return features.require(facts, feature)
+
+
+def headers(
+    call: Call, decision: Decision, resolved: Resolved, vendor: str, warnings: Sequence[str]
+) -> dict[str, str]:
+    """The headers that are stored with a result and told again on a replay."""
+    model = resolved.model.name
+    found = {
+        "x-rollout-decision": decision.id,
+        "x-rollout-model": f"{SANDBOX}/{model}" if vendor == SANDBOX else model,
+    }
+    if call.is_test:
+        found["x-rollout-mode"] = "test"
+    if call.idem_key is not None:
+        found["Idempotency-Key"] = call.idem_key
+    if warnings:
+        found["x-rollout-warnings"] = "; ".join(warnings)
+    if resolved.deprecated_at is not None:
+        found["Deprecation"] = f"@{resolved.deprecated_at}"  # RFC 9745
+    if resolved.sunset_at is not None:
+        found["Sunset"] = formatdate(resolved.sunset_at, usegmt=True)  # RFC 8594
+    return found
+
+
+def hold_request(
+    call: Call, decision: Decision, model: Model, vendor: str, maximum: Cost, amounts: Mapping[Unit, int]
+) -> HoldRequest:
+    """What to reserve: `amounts` beside the money, one request and one slot. A test key reserves
+    nothing."""
+    facts = call.identity.facts
+    return HoldRequest(
+        tenant_id=facts.tenant.id,
+        feature=decision.feature,
+        decision_id=decision.id,
+        request_id=call.request_id,
+        api_key_id=call.identity.key.id,
+        meters=() if call.is_test else facts.meters,
+        meter_rev=facts.meter_rev,
+        amounts={"usd_micro": maximum.usd_micro, "request": 1, "slot": 1, **amounts},
+        fingerprint=call.fingerprint,
+        idem_key=call.idem_key,
+        vendor=vendor,
+        model=model.name,
+        price_id=maximum.price_id,
+        metered=not call.is_test,
+    )
+
+
+def use(
+    call: Call, decision: Decision, resolved: Resolved, vendor: str, hold_id: str, now: int
+) -> dict[str, Any]:
+    """The facts of a Use that generations and analyses share."""
+    return {
+        "tenant_id": call.tenant_id,
+        "hold_id": hold_id,
+        "request_id": call.request_id,
+        "decision_id": decision.id,
+        "api_key_id": call.identity.key.id,
+        "feature": decision.feature,
+        "phase": decision.phase,
+        "run": decision.run,
+        "vendor": vendor,
+        "model": resolved.model.name,
+        "requested_model": resolved.requested,
+        "mode": call.mode,
+        "created_at": now,
+    }
+
+
+def told_again(held: Held, result: StoredResult) -> Told:
+    return Told({**result.headers, "Idempotent-Replayed": "true"}, held.limits, held.now)

@@ -1,0 +1,324 @@
+"""Generate pictures: decision, model, request, worst cost, hold, vendor, store, settle, answer.
+
+Failure behaviour: closed. Without a decision, a price or the books nothing is started. Once the
+vendor may have the call, every way out leaves a hold that is settled, void by the vendor's own
+word, or unknown.
+"""
+
+from __future__ import annotations
+
+import binascii
+import contextlib
+import dataclasses
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pybase64
+
+from rollout.blobs.base import Blobs
+from rollout.core import rehearsal
+from rollout.core.catalogue import Catalogue, Cost, Resolved
+from rollout.core.decisions import GENERATION, Decision
+from rollout.core.feedback import check_end_user, make_handle
+from rollout.core.holds import Actual, HoldRequest, StoredResult
+from rollout.core.images import (
+    Finished,
+    ImageRequest,
+    Member,
+    Operation,
+    Partial,
+    Picture,
+    Upload,
+    media_type_and_size,
+    parse_image_request,
+)
+from rollout.core.meters import Unit
+from rollout.core.prices import actual_image_cost, maximum_image_cost, usage_image_cost
+from rollout.core.uses import Generation, StoredImage
+from rollout.db import generations, images
+from rollout.db.engine import Tx
+from rollout.errors import FeatureKilled, InvalidRequest, ResultPurged
+from rollout.providers.base import Fault, ImageCall, Providers, Refused
+from rollout.providers.base import Images as ImagesPort
+from rollout.services import calls, upstream
+from rollout.services.calls import Call, Delivered, Opened, Told
+from rollout.services.features import Features
+from rollout.services.ids import NewId
+from rollout.services.ledger import Held, Ledger
+
+DEFAULT_MODEL = "gpt-image-2.5-flare"
+"""Answers a request that names no model."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request for pictures as it was sent: `members` but `rollout`, and the files of a form."""
+
+    operation: Operation
+    members: Mapping[str, Member]
+    images: Sequence[Upload] = ()
+    mask: Upload | None = None
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A request that has passed every check before the hold."""
+
+    call: Call
+    decision: Decision
+    resolved: Resolved
+    request: ImageRequest
+    maximum: Cost
+    generation_id: str
+    end_user: str | None
+    vendor: str
+    port: ImagesPort
+    to_send: ImageCall
+    headers: Mapping[str, str]
+
+
+class Generate:
+    """`secret` keys feedback handles and what vendors learn of end users; `retention_days` is how
+    long pictures are kept."""
+
+    def __init__(
+        self,
+        features: Features,
+        ledger: Ledger,
+        catalogue: Catalogue,
+        providers: Providers,
+        blobs: Blobs,
+        new_id: NewId,
+        *,
+        secret: bytes,
+        retention_days: int,
+    ) -> None:
+        self._features, self._ledger, self._catalogue = features, ledger, catalogue
+        self._providers, self._blobs, self._new_id = providers, blobs, new_id
+        self._secret, self._retention = secret, retention_days * 86_400
+
+    def run(self, call: Call, asked: Asked) -> Delivered:
+        """The pictures, made now or replayed. Raises RolloutError."""
+        decision = calls.decide(self._features, call, GENERATION)
+        with upstream.outcome(decision, repeatable=False) as outcome:
+            work = self._prepare(call, decision, asked)
+            with self._ledger.hold(_hold_request(work), also=_recorded(work)) as held:
+                if held.replay is not None:
+                    return self._replayed(held, held.replay)
+                outcome.dispatched(held.id, work.headers)
+                with _refusal_settled(work, held):
+                    finished = upstream.send(lambda: work.port.generate(work.to_send))
+                delivered = self._settle(work, held, finished)
+            self._check_not_withheld(work)
+            return delivered
+
+    def stream(self, call: Call, asked: Asked) -> Opened[Partial | Delivered]:
+        """Partial pictures, then the Delivered, which comes only once it is settled. Raises
+        RolloutError, also while iterating."""
+        return Opened(self._parts(call, asked))
+
+    def _parts(self, call: Call, asked: Asked) -> Iterator[Told | Partial | Delivered]:
+        decision = calls.decide(self._features, call, GENERATION)
+        with upstream.outcome(decision, repeatable=False) as outcome:
+            work = self._prepare(call, decision, asked)
+            with self._ledger.hold(_hold_request(work), also=_recorded(work)) as held:
+                if held.replay is not None:
+                    replayed = self._replayed(held, held.replay)
+                    yield replayed.told
+                    yield replayed
+                    return
+                outcome.dispatched(held.id, work.headers)
+                yield self._told(work, held)
+                finished = yield from _passed_on(work, held)
+                delivered = self._settle(work, held, finished)
+            self._check_not_withheld(work)
+            yield delivered
+
+    def _prepare(self, call: Call, decision: Decision, asked: Asked) -> _Work:
+        resolved = self._catalogue.resolve(_model_name(asked.members), GENERATION)
+        request = parse_image_request(
+            asked.operation, asked.members, asked.images, asked.mask, resolved.model
+        )
+        if call.is_test:
+            rehearsal.check(request.prompt, decision.id)
+        end_user = call.end_user or request.end_user
+        vendor, port = self._providers.images(resolved.model, test=call.is_test)
+        return _Work(
+            call=call,
+            decision=decision,
+            resolved=resolved,
+            request=request,
+            maximum=maximum_image_cost(resolved.model, request),
+            generation_id=self._new_id("gen"),
+            end_user=check_end_user(end_user) if end_user else None,
+            vendor=vendor,
+            port=port,
+            to_send=ImageCall(resolved.model, request, call.upstream_user(self._secret, end_user)),
+            headers=calls.headers(call, decision, resolved, vendor, (*resolved.warnings, *request.warnings)),
+        )
+
+    def _settle(self, work: _Work, held: Held, finished: Finished) -> Delivered:
+        """Store the pictures, charge the work, and write both down in one transaction."""
+        expires_at = held.now + self._retention
+        kept = [
+            self._keep(work, position, picture, expires_at)
+            for position, picture in enumerate(finished.pictures)
+        ]
+        told = self._told(work, held)
+        result = StoredResult(200, told.headers, _result_body(work, finished, kept, expires_at))
+
+        def own(tx: Tx, now: int) -> None:
+            images.add(tx, [dataclasses.replace(image, created_at=now) for image in kept])
+
+        cost = actual_image_cost(work.resolved.model, work.request, finished)
+        usage = None if finished.usage is None else dataclasses.asdict(finished.usage)
+        held.settle(Actual(cost, len(kept), usage, finished.vendor_request_id), result, also=own)
+        texts = {image.sha256: picture.b64 for image, picture in zip(kept, finished.pictures, strict=True)}
+        return Delivered(result, told, texts)
+
+    def _keep(self, work: _Work, position: int, picture: Picture, expires_at: int) -> StoredImage:
+        """The picture's bytes in the store. Raises Fault for what is no picture."""
+        data, media_type = _decoded(picture)
+        return StoredImage(
+            tenant_id=work.call.tenant_id,
+            id=self._new_id("img"),
+            generation_id=work.generation_id,
+            position=position,
+            sha256=self._blobs.put(data),
+            media_type=media_type,
+            bytes=len(data),
+            created_at=0,
+            expires_at=expires_at,
+        )
+
+    def _told(self, work: _Work, held: Held) -> Told:
+        handle = make_handle(
+            self._secret, work.call.tenant_id, work.generation_id, work.end_user, held.now + self._retention
+        )
+        return Told({**work.headers, "x-rollout-feedback": handle}, held.limits, held.now)
+
+    def _replayed(self, held: Held, result: StoredResult) -> Delivered:
+        """The stored answer, as it was first given. Raises ContentRefused if that was it,
+        ResultPurged when pictures are gone."""
+        told = calls.told_again(held, result)
+        if result.status != 200:
+            raise upstream.refusal(result.body["category"], told.headers)
+        texts = {}
+        if result.body["response_format"] == "b64_json":
+            texts = {image["$blob"]: self._stored_text(image["$blob"]) for image in result.body["images"]}
+        return Delivered(result, told, texts)
+
+    def _stored_text(self, sha256: str) -> bytes:
+        data = self._blobs.get(sha256)
+        if data is None:
+            raise ResultPurged("The pictures of this request are no longer kept.")
+        return pybase64.b64encode(data)
+
+    def _check_not_withheld(self, work: _Work) -> None:
+        """Raises FeatureKilled when a kill since the decision says that running work is charged but
+        not delivered."""
+        if self._features.withheld(work.call.identity.facts, GENERATION, work.decision):
+            raise FeatureKilled(
+                "The feature was switched off while this was made; it is charged but not delivered."
+            )
+
+
+def _hold_request(work: _Work) -> HoldRequest:
+    amounts: dict[Unit, int] = {"image": work.request.n}
+    return calls.hold_request(
+        work.call, work.decision, work.resolved.model, work.vendor, work.maximum, amounts
+    )
+
+
+def _recorded(work: _Work) -> Callable[[Tx, str, int], None]:
+    """The generation's row, to be written with the hold."""
+
+    def write(tx: Tx, hold_id: str, now: int) -> None:
+        facts = calls.use(work.call, work.decision, work.resolved, work.vendor, hold_id, now)
+        generations.add(
+            tx,
+            Generation(
+                id=work.generation_id,
+                end_user=work.end_user,
+                operation=work.request.operation,
+                prompt=work.request.prompt,
+                images_asked=work.request.n,
+                **facts,
+            ),
+        )
+
+    return write
+
+
+def _passed_on(work: _Work, held: Held) -> Generator[Partial, None, Finished]:
+    """Partial pictures to the caller; the finished ones are returned, to be settled before anybody
+    sees them."""
+    finished = None
+    with _refusal_settled(work, held), contextlib.ExitStack() as stack:
+        for event in upstream.send(lambda: stack.enter_context(work.port.stream(work.to_send))):
+            if isinstance(event, Finished):
+                finished = event
+            else:
+                yield event
+    if finished is None:
+        raise Fault("the stream ended without a finished picture")
+    return finished
+
+
+@contextlib.contextmanager
+def _refusal_settled(work: _Work, held: Held) -> Iterator[None]:
+    """A refusal for content is the vendor's answer: charged as far as it was billed, kept, and
+    replayed."""
+    try:
+        yield
+    except Refused as refused:
+        model, usage = work.resolved.model, refused.usage
+        cost = usage_image_cost(model, usage) if usage else Cost(0, "price_list", work.maximum.price_id)
+        told = None if usage is None else dataclasses.asdict(usage)
+        result = StoredResult(400, work.headers, {"category": refused.category})
+        held.settle(Actual(cost, 0, told, refused.vendor_request_id), result)
+        raise
+
+
+def _model_name(members: Mapping[str, Member]) -> str:
+    member = members.get("model")
+    if member is None or bytes(member) == b"null":
+        return DEFAULT_MODEL
+    try:
+        return msgspec.json.decode(member, type=str) if isinstance(member, msgspec.Raw) else member.decode()
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise InvalidRequest("`model` must be a string.", param="model") from None
+
+
+def _decoded(picture: Picture) -> tuple[bytes, str]:
+    """The picture's bytes and the type that they show. Raises Fault when they are none."""
+    try:
+        data = pybase64.b64decode(picture.b64, validate=True)
+        return data, media_type_and_size(data)[0]
+    except (binascii.Error, InvalidRequest) as error:
+        raise Fault(f"the vendor sent something that is no picture: {error}") from error
+
+
+def _result_body(
+    work: _Work, finished: Finished, kept: Sequence[StoredImage], expires_at: int
+) -> dict[str, Any]:
+    """What is stored for replays; from it, and from it alone, every answer is rendered."""
+    revised = [picture.revised_prompt for picture in finished.pictures]
+    return {
+        "generation": work.generation_id,
+        "operation": work.request.operation,
+        "response_format": work.request.response_format,
+        "created": finished.created,
+        "images": [
+            {"id": image.id, "$blob": image.sha256, "media_type": image.media_type, "revised_prompt": prompt}
+            for image, prompt in zip(kept, revised, strict=True)
+        ],
+        "size": finished.size,
+        "quality": finished.quality,
+        "background": finished.background,
+        "output_format": finished.output_format,
+        "usage": None if finished.usage is None else dataclasses.asdict(finished.usage),
+        "expires_at": expires_at,
+    }
