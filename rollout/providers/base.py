@@ -1,7 +1,8 @@
 """The port to AI vendors: what a wire must offer, what may come back, what can go wrong.
 
-Every wire is one file with the same five parts in the same order: docstring (route, auth, failures), `CAPABILITIES` where it has any, pure
-`encode`, `send` (the only I/O), pure `decode`, `ERRORS`. Wires never import each other, and no SDK class leaves this floor.
+Every wire is one file with the same five parts in the same order: docstring (route, auth, failures),
+`CAPABILITIES` where it has any, pure `encode`, `send` (the only I/O), pure `decode`, `ERRORS`. Wires never
+import each other, and no SDK class leaves this floor.
 
 What an error means for the hold stands on its class:
 
@@ -49,7 +50,9 @@ class Throttled(PortError):
 
     hold = "void"
 
-    def __init__(self, detail: str = "", *, retry_after: int | None = None, vendor_request_id: str | None = None) -> None:
+    def __init__(
+        self, detail: str = "", *, retry_after: int | None = None, vendor_request_id: str | None = None
+    ) -> None:
         super().__init__(detail, vendor_request_id=vendor_request_id)
         self.retry_after = retry_after
 
@@ -63,11 +66,19 @@ class BadCredential(PortError):
 
 
 class Rejected(PortError):
-    """`message` and `param` are the vendor's words about the caller's request, fit to be passed on; `status` 400, 413 or 422."""
+    """`message` and `param` are the vendor's words about the caller's request, fit to be passed on; `status`
+    400, 413 or 422."""
 
     hold = "void"
 
-    def __init__(self, message: str, *, param: str | None = None, status: int = 400, vendor_request_id: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        status: int = 400,
+        vendor_request_id: str | None = None,
+    ) -> None:
         super().__init__(message, vendor_request_id=vendor_request_id)
         self.message, self.param, self.status = message, param, status
 
@@ -77,11 +88,19 @@ class Retired(PortError):
 
 
 class Refused(PortError):
-    """`category` in our words (sexual, minors, violence, hate, harassment, self_harm, illicit, cyber, bio, likeness, copyright, policy)."""
+    """`category` in our words (sexual, minors, violence, hate, harassment, self_harm, illicit, cyber, bio,
+    likeness, copyright, policy)."""
 
     hold = "settled"
 
-    def __init__(self, category: str, detail: str = "", *, usage: Usage | None = None, vendor_request_id: str | None = None) -> None:
+    def __init__(
+        self,
+        category: str,
+        detail: str = "",
+        *,
+        usage: Usage | None = None,
+        vendor_request_id: str | None = None,
+    ) -> None:
         super().__init__(detail, vendor_request_id=vendor_request_id)
         self.category, self.usage = category, usage
 
@@ -105,7 +124,8 @@ class ImageCall:
 
 @dataclass(frozen=True)
 class MessageCall:
-    """`body` is the JSON to send, already naming the upstream model; `headers` are the caller's anthropic-version and allowed betas."""
+    """`body` is the JSON to send, already naming the upstream model; `headers` are the caller's
+    anthropic-version and allowed betas."""
 
     model: Model
     body: bytes
@@ -125,7 +145,8 @@ class MessageAnswer:
 
 @dataclass(frozen=True)
 class MessageEvent:
-    """One server-sent event as it came: `raw` with its blank line; `usage` is cumulative and present where the event told any."""
+    """One server-sent event as it came: `raw` with its blank line; `usage` is cumulative and present where
+    the event told any."""
 
     name: str
     raw: bytes
@@ -141,7 +162,8 @@ class Images(Protocol):
         ...
 
     def stream(self, call: ImageCall) -> AbstractContextManager[Iterator[Partial | Finished]]:
-        """Partials, then exactly one Finished. Entering and iterating raise PortError; a stream that ends early raises OutcomeUnknown."""
+        """Partials, then exactly one Finished. Entering and iterating raise PortError; a stream that ends
+        early raises OutcomeUnknown."""
         ...
 
 
@@ -161,7 +183,8 @@ class Providers(Protocol):
     """Who answers for which model in this process (vendor, or the sandbox in its place)."""
 
     def images(self, model: Model, *, test: bool) -> tuple[str, Images]:
-        """(vendor that answers, its port); `test` asks for the sandbox. Raises NotSent when no credential and no sandbox stands in."""
+        """(vendor that answers, its port); `test` asks for the sandbox. Raises NotSent when no credential and
+        no sandbox stands in."""
         ...
 
     def messages(self, model: Model, *, test: bool) -> tuple[str, Messages]: ...
@@ -169,3 +192,30 @@ class Providers(Protocol):
     def answers(self, model: Model) -> bool:
         """Whether anybody would answer for this model: what is listed in /v1/models."""
         ...
+
+
+def error_by_status(
+    status: int,
+    message: str,
+    *,
+    param: str | None = None,
+    retry_after: int | None = None,
+    vendor_request_id: str | None = None,
+) -> PortError:
+    """What a complete answer with an HTTP status means where no vendor says otherwise; a wire's `ERRORS` goes
+    first.
+
+    A redirect is a fault: a paid POST is never sent twice.
+    """
+    if status in (401, 403):
+        return BadCredential(message, vendor_request_id=vendor_request_id)
+    if status == 402:
+        return OutOfCredit(message, vendor_request_id=vendor_request_id)
+    if status == 404:
+        return Retired(message, vendor_request_id=vendor_request_id)
+    if status in (429, 529):
+        return Throttled(message, retry_after=retry_after, vendor_request_id=vendor_request_id)
+    if 400 <= status < 500 and status != 408:
+        fit = status if status in (413, 422) else 400
+        return Rejected(message, param=param, status=fit, vendor_request_id=vendor_request_id)
+    return Fault(f"status {status}: {message}", vendor_request_id=vendor_request_id)

@@ -1,0 +1,361 @@
+"""OpenAI images: POST images/generations (JSON) and images/edits (multipart), Bearer, through the official
+SDK.
+
+Bytes go in and come out as they are: the SDK adds auth, headers, time-outs; bodies are encoded and answers
+decoded here, and base64 is never parsed. What fails is told by `ERRORS`, by `__cause__` (only a connection
+that never stood proves that nothing was sent) and by status; an answer that is no answer is a Fault, one that
+stops in the middle is OutcomeUnknown. Nothing is sent twice: no retries, no redirects.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import httpx2
+import msgspec
+import openai
+import pybase64
+
+from rollout.core.catalogue import Usage
+from rollout.core.images import Finished, InputImage, Partial, Picture, media_type_of
+from rollout.core.wire import Event, EventTooLarge, image_usage, split_events
+from rollout.providers.base import (
+    BadCredential,
+    Fault,
+    ImageCall,
+    NotSent,
+    OutcomeUnknown,
+    OutOfCredit,
+    PortError,
+    Refused,
+    Retired,
+    error_by_status,
+)
+
+DEFAULT_BASE_URL = "https://api.openai.com/v1"
+WRITE_SECONDS = 60
+_HEAD_CHARACTERS = 64
+_JSON = "application/json"
+_EVENTS = "text/event-stream"
+
+_SCALARS = ("n", "size", "quality", "background", "output_format", "output_compression", "moderation")
+_VIOLATION = re.compile(r"safety_violations=\[([\w/-]+)")
+_CATEGORIES = frozenset(
+    ("sexual", "minors", "violence", "hate", "harassment", "self_harm", "illicit", "likeness", "copyright")
+)
+
+
+class _Datum(msgspec.Struct):
+    b64_json: msgspec.Raw = msgspec.Raw(b"null")
+    revised_prompt: str | None = None
+
+
+class _Answer(msgspec.Struct):
+    created: int
+    data: list[_Datum] | None = None
+    size: str | None = None
+    quality: str | None = None
+    background: str | None = None
+    output_format: str | None = None
+    usage: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _StreamError(msgspec.Struct):
+    message: str = ""
+    code: str | None = None
+
+
+class _StreamEvent(msgspec.Struct):
+    type: str = ""
+    b64_json: msgspec.Raw = msgspec.Raw(b"null")
+    partial_image_index: int = 0
+    created_at: int = 0
+    size: str | None = None
+    quality: str | None = None
+    background: str | None = None
+    output_format: str | None = None
+    usage: msgspec.Raw = msgspec.Raw(b"null")
+    error: msgspec.Raw = msgspec.Raw(b"null")
+
+
+def encode_generation(call: ImageCall) -> bytes:
+    """The JSON body; what the caller left out stays out."""
+    return msgspec.json.encode(_members(call))
+
+
+def encode_edit(call: ImageCall) -> tuple[dict[str, Any], list[tuple[str, tuple[str, bytes, str]]]]:
+    """(form fields, files): one picture is `image`, several are `image[]`, as the SDK spells them."""
+    request = call.request
+    name = "image" if len(request.images) == 1 else "image[]"
+    files = [(name, _file(image, f"{index}-{image.filename}")) for index, image in enumerate(request.images)]
+    if request.mask:
+        files.append(("mask", _file(request.mask, "mask.png")))
+    return {key: _form_text(value) for key, value in _members(call).items()}, files
+
+
+class OpenAIImages:
+    """The port `Images` over one client; `base_url` with /v1. Args: seconds; `http_client` for another
+    transport."""
+
+    def __init__(
+        self,
+        api_key: str,
+        base_url: str,
+        *,
+        connect_seconds: float,
+        read_seconds: float,
+        http_client: httpx2.Client | None = None,
+    ) -> None:
+        timeout = httpx2.Timeout(connect=connect_seconds, read=read_seconds, write=WRITE_SECONDS, pool=None)
+        self._client = openai.OpenAI(
+            api_key=api_key,
+            base_url=base_url or DEFAULT_BASE_URL,
+            admin_api_key="",
+            organization="",
+            project="",
+            webhook_secret="",
+            max_retries=0,
+            timeout=timeout,
+            http_client=http_client or openai.DefaultHttpxClient(timeout=timeout, follow_redirects=False),
+        )
+        self._client.organization = self._client.project = None
+        self._client._custom_headers = {}  # the SDK filled it from OPENAI_CUSTOM_HEADERS; only our settings count
+
+    def generate(self, call: ImageCall) -> Finished:
+        response = self._send(call)
+        return decode(response.content, _id(response))
+
+    @contextmanager
+    def stream(self, call: ImageCall) -> Iterator[Iterator[Partial | Finished]]:
+        response = self._send(call)
+        try:
+            yield decode_events(_events(response), call.request.n, _id(response))
+        finally:
+            response.close()
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _send(self, call: ImageCall) -> httpx2.Response:
+        """The response to a 2xx; its body is unread where a stream was asked for. Raises PortError."""
+        headers = {"accept-encoding": "identity"}
+        arguments: dict[str, Any]
+        if call.request.operation == "edit":
+            fields, files = encode_edit(call)
+            path, arguments = "/images/edits", {"body": fields, "files": files}
+            headers["content-type"] = "multipart/form-data"
+        else:
+            path, arguments = "/images/generations", {"content": encode_generation(call)}
+        if call.request.stream:
+            headers["accept"] = _EVENTS
+            arguments.update(stream=True, stream_cls=openai.Stream[object])
+        try:
+            response: httpx2.Response = self._client.post(
+                path, cast_to=httpx2.Response, options={"headers": headers}, **arguments
+            )
+        except openai.OpenAIError as error:
+            raise port_error(error) from error
+        wanted = _EVENTS if call.request.stream else _JSON
+        if not response.headers.get("content-type", "").startswith(wanted):
+            response.close()
+            raise Fault(
+                f"{response.headers.get('content-type')} where {wanted} was expected",
+                vendor_request_id=_id(response),
+            )
+        return response
+
+
+def decode(body: bytes, vendor_request_id: str | None) -> Finished:
+    """The whole answer. Raises Fault for one that holds no picture, or something that is none."""
+    try:
+        answer = msgspec.json.decode(body, type=_Answer)
+        usage = image_usage(answer.usage)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise Fault(f"an answer that cannot be read: {error}", vendor_request_id=vendor_request_id) from error
+    if not answer.data:
+        raise Fault("an answer without pictures", vendor_request_id=vendor_request_id)
+    return Finished(
+        pictures=tuple(
+            _picture(datum.b64_json, datum.revised_prompt, vendor_request_id) for datum in answer.data
+        ),
+        usage=usage,
+        created=answer.created,
+        size=answer.size,
+        quality=answer.quality,
+        background=answer.background,
+        output_format=answer.output_format or "png",
+        vendor_request_id=vendor_request_id,
+    )
+
+
+def decode_events(
+    events: Iterator[Event], count: int, vendor_request_id: str | None
+) -> Iterator[Partial | Finished]:
+    """Partials, then one Finished once `count` pictures came or the stream ended after at least one. Raises
+    PortError."""
+    finished: list[Finished] = []
+    for event in events:
+        told = _told(event, vendor_request_id)
+        if told.type.endswith(".partial_image"):
+            yield Partial(_picture(told.b64_json, None, vendor_request_id), told.partial_image_index)
+        elif told.type.endswith(".completed"):
+            finished.append(_completed(told, vendor_request_id))
+            if len(finished) == count:
+                break
+    if not finished:
+        raise OutcomeUnknown("the stream ended before its picture", vendor_request_id=vendor_request_id)
+    yield _together(finished)
+
+
+def port_error(error: openai.OpenAIError) -> PortError:
+    """What an error of the SDK means for us."""
+    if isinstance(error, openai.APIStatusError):
+        response = error.response
+        if error.code and error.code in ERRORS:
+            return ERRORS[error.code](_message(error), _id(response))
+        return error_by_status(
+            response.status_code,
+            _message(error),
+            param=error.param,
+            retry_after=_whole_seconds(response.headers.get("retry-after")),
+            vendor_request_id=_id(response),
+        )
+    if isinstance(error.__cause__, _NEVER_SENT):
+        return NotSent(repr(error.__cause__))
+    return OutcomeUnknown(repr(error.__cause__ or error))
+
+
+def _refused(message: str, vendor_request_id: str | None) -> PortError:
+    """The category stands in the vendor's words: `safety_violations=[violence]`."""
+    found = _VIOLATION.search(message)
+    told = (found[1].rpartition("/")[2] if found else "policy").replace("-", "_")
+    category = told if told in _CATEGORIES else "policy"
+    return Refused(category, message, vendor_request_id=vendor_request_id)
+
+
+def _of(kind: type[PortError]) -> Callable[[str, str | None], PortError]:
+    return lambda message, vendor_request_id: kind(message, vendor_request_id=vendor_request_id)
+
+
+ERRORS: Mapping[str, Callable[[str, str | None], PortError]] = {
+    "moderation_blocked": _refused,
+    "content_policy_violation": _refused,
+    "insufficient_quota": _of(OutOfCredit),
+    "billing_hard_limit_reached": _of(OutOfCredit),
+    "invalid_api_key": _of(BadCredential),
+    "model_not_found": _of(Retired),
+}
+_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+
+
+def _members(call: ImageCall) -> dict[str, Any]:
+    request = call.request
+    members: dict[str, Any] = {"model": call.model.upstream_id, "prompt": request.prompt}
+    members.update({name: getattr(request, name) for name in _SCALARS if getattr(request, name) is not None})
+    if request.input_fidelity:
+        members["input_fidelity"] = request.input_fidelity
+    if request.stream:
+        members.update(stream=True, partial_images=request.partial_images)
+    if call.user:
+        members["safety_identifier"] = call.user
+    return members
+
+
+def _form_text(value: Any) -> str:
+    return "true" if value is True else str(value)
+
+
+def _file(image: InputImage, filename: str) -> tuple[str, bytes, str]:
+    return filename, image.data, image.media_type
+
+
+def _picture(b64_json: msgspec.Raw, revised_prompt: str | None, vendor_request_id: str | None) -> Picture:
+    """The base64 between its quotes, if its first bytes are those of a picture. Some encoders escape
+    slashes."""
+    quoted = bytes(b64_json)
+    b64 = msgspec.json.decode(quoted, type=str).encode() if b"\\" in quoted else quoted[1:-1]
+    try:
+        media_type = media_type_of(pybase64.b64decode(b64[:_HEAD_CHARACTERS], validate=True))
+    except ValueError:
+        media_type = None
+    if media_type is None or len(b64) % 4:
+        raise Fault(
+            "an answer whose picture is none, or only a part of one", vendor_request_id=vendor_request_id
+        )
+    return Picture(b64, media_type, revised_prompt)
+
+
+def _told(event: Event, vendor_request_id: str | None) -> _StreamEvent:
+    try:
+        told = msgspec.json.decode(event.data, type=_StreamEvent)
+        error: _StreamError | None = msgspec.json.decode(told.error, type=_StreamError | None)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as broken:
+        raise Fault(
+            f"an event that cannot be read: {broken}", vendor_request_id=vendor_request_id
+        ) from broken
+    if error is None:
+        return told
+    if error.code and error.code in ERRORS:
+        raise ERRORS[error.code](error.message, vendor_request_id)
+    raise Fault(f"an error in the stream: {error.code}: {error.message}", vendor_request_id=vendor_request_id)
+
+
+def _completed(told: _StreamEvent, vendor_request_id: str | None) -> Finished:
+    try:
+        usage = image_usage(told.usage)
+    except msgspec.DecodeError as error:
+        raise Fault(f"a usage that cannot be read: {error}", vendor_request_id=vendor_request_id) from error
+    return Finished(
+        pictures=(_picture(told.b64_json, None, vendor_request_id),),
+        usage=usage,
+        created=told.created_at,
+        size=told.size,
+        quality=told.quality,
+        background=told.background,
+        output_format=told.output_format or "png",
+        vendor_request_id=vendor_request_id,
+    )
+
+
+def _together(finished: list[Finished]) -> Finished:
+    """One answer of several completed pictures; a usage only if each told its own."""
+    usages = [one.usage for one in finished]
+    told = [usage for usage in usages if usage is not None]
+    total = Usage(
+        input=sum(usage.input for usage in told),
+        output=sum(usage.output for usage in told),
+        text_in=sum(usage.text_in for usage in told),
+        image_in=sum(usage.image_in for usage in told),
+    )
+    return replace(
+        finished[0],
+        pictures=tuple(picture for one in finished for picture in one.pictures),
+        usage=total if len(told) == len(finished) else None,
+    )
+
+
+def _events(response: httpx2.Response) -> Iterator[Event]:
+    try:
+        yield from split_events(response.iter_bytes())
+    except EventTooLarge as error:
+        raise Fault(str(error), vendor_request_id=_id(response)) from error
+    except httpx2.HTTPError as error:
+        raise OutcomeUnknown(f"the stream was cut: {error!r}", vendor_request_id=_id(response)) from error
+
+
+def _message(error: openai.APIStatusError) -> str:
+    """The vendor's own sentence, without the SDK's `Error code: 400 - {...}` around it."""
+    told = error.body.get("message") if isinstance(error.body, dict) else None
+    return told if isinstance(told, str) else error.message[:500]
+
+
+def _id(response: httpx2.Response) -> str | None:
+    return response.headers.get("x-request-id")
+
+
+def _whole_seconds(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() else None
