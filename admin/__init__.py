@@ -7,10 +7,10 @@ from flask import Blueprint
 
 def create_blueprint() -> Blueprint:
     """Everything under /admin."""
-    from . import access_requests, audit, grants, keys, tenants, tokens
+    from . import access_requests, audit, feedback, grants, keys, tenants, tokens, usage
 
     api = Blueprint("api", __name__, url_prefix="/api/v1")
-    for noun in (tenants, keys, tokens, grants, access_requests, audit):
+    for noun in (tenants, keys, tokens, grants, access_requests, audit, feedback, usage):
         api.register_blueprint(noun.routes)
     admin = Blueprint("admin", __name__, url_prefix="/admin")
     admin.register_blueprint(api)

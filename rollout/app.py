@@ -69,7 +69,7 @@ def build(settings: Settings, *, clock: Clock = time.time, connect: bool = False
     vendors = providers.connect(settings) if connect else providers.Disconnected()
     blobs = FileBlobs(settings.blob_folder)
     image_service = Images(database, blobs, secret, clock, settings.url)
-    feedback_service = Feedback(database, secret, new_id, clock)
+    feedback_service = Feedback(database, changes, secret, new_id, clock)
     return Services(
         settings=settings,
         database=database,

@@ -68,7 +68,7 @@ class Feedback:
         return new, True
 
     def withdraw(self, tenant_id: str, feedback_id: str, handle: Handle | None = None) -> FeedbackItem:
-        """Take it back: reasons and words are erased; twice is once. A `handle` opens its end user's own only.
+        """Take it back: reasons and words are erased; twice is once. A `handle` reaches only its end user's.
 
         Raises NotFound.
         """

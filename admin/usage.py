@@ -1,0 +1,27 @@
+"""/admin/api/v1/usage"""
+
+from __future__ import annotations
+
+from flask import Blueprint
+
+from rollout.core.usage import report_json
+from rollout.web.operation import Answer, operation
+from rollout.web.usage import PeriodQuery, UsageOut
+from rollout.web.wired import services
+
+from .auth import viewer
+
+routes = Blueprint("usage", __name__)
+
+
+class UsageQuery(PeriodQuery):
+    """`by`: words from day, model, key, feature, end_user, tenant, phase, vendor; days are those of the tenant's
+    time zone, without a tenant those of UTC."""
+
+    tenant: str | None = None
+
+
+@routes.get("/usage")
+@operation("Usage and cost of one tenant or of all", auth=viewer, query=UsageQuery, answer=UsageOut)
+def usage(query: UsageQuery) -> Answer:
+    return report_json(services().usage.overview(query.tenant, query.since, query.until, query.by))
