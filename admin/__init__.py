@@ -7,10 +7,37 @@ from flask import Blueprint
 
 def create_blueprint() -> Blueprint:
     """Everything under /admin."""
-    from . import access_requests, audit, feedback, grants, keys, tenants, tokens, usage
+    from . import (
+        access_requests,
+        audit,
+        explain,
+        features,
+        feedback,
+        grants,
+        keys,
+        plans,
+        tenants,
+        tokens,
+        usage,
+        workers,
+    )
 
+    nouns = (
+        tenants,
+        keys,
+        tokens,
+        grants,
+        access_requests,
+        features,
+        plans,
+        explain,
+        feedback,
+        usage,
+        audit,
+        workers,
+    )
     api = Blueprint("api", __name__, url_prefix="/api/v1")
-    for noun in (tenants, keys, tokens, grants, access_requests, audit, feedback, usage):
+    for noun in nouns:
         api.register_blueprint(noun.routes)
     admin = Blueprint("admin", __name__, url_prefix="/admin")
     admin.register_blueprint(api)

@@ -48,7 +48,9 @@ from rollout.services.state import State
 from rollout.services.tenants import Tenants
 from rollout.services.tokens import Tokens
 from rollout.services.usage import UsageReports
+from rollout.services.workers import Worker, Workers
 from rollout.settings import Settings
+from rollout.sync.listen import waiter
 from rollout.sync.refresher import Refresher
 from rollout.web import problems, requests
 
@@ -63,8 +65,9 @@ def build(settings: Settings, *, clock: Clock = time.time, connect: bool = False
     ledger = Ledger(
         database, lease_seconds=settings.hold_lease_seconds, grace_seconds=settings.unknown_grace_seconds, new_id=new_id
     )
-    state = State(database, secret, clock, worker_id())
-    feature_service = Features(database, changes, state, ledger, clock)
+    state = State(database, secret, clock=clock)
+    workers = Workers(database)
+    feature_service = Features(database, changes, state, ledger, workers, clock=clock)
     seed = catalogue.load_seed()
     vendors = providers.connect(settings) if connect else providers.Disconnected()
     blobs = FileBlobs(settings.blob_folder)
@@ -88,6 +91,7 @@ def build(settings: Settings, *, clock: Clock = time.time, connect: bool = False
         features=feature_service,
         plans=Plans(database, changes),
         explain=Explain(database, state, feature_service),
+        workers=workers,
         generate=Generate(),
         analyze=Analyze(),
         images=image_service,
@@ -126,6 +130,7 @@ class Running:
     """The threads of one worker."""
 
     services: Services
+    worker: Worker
     refresher: Refresher
     jobs: jobs.Jobs
 
@@ -133,17 +138,21 @@ class Running:
         """Stop the threads, give leases back, close the pools."""
         self.jobs.stop()
         self.refresher.stop()
+        self.worker.stop()
         self.services.close()
 
 
 def start(services: Services) -> Running:
     """Start a worker's threads; call it after the fork, never before: threads do not survive one."""
     services.state.refresh()
-    refresher = Refresher(services.settings.database, services.state)
+    database, state = services.database, services.state
+    worker = Worker(database, worker_id(), socket.gethostname(), os.getpid(), lambda: state.snapshot.revision)
+    worker.register()
+    refresher = Refresher(waiter(database.url), look=state.refresh, report=worker.report)
     background = jobs.Jobs(services)
     refresher.start()
     background.start()
-    return Running(services, refresher, background)
+    return Running(services, worker, refresher, background)
 
 
 def worker_id() -> str:

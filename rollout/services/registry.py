@@ -27,6 +27,7 @@ from rollout.services.state import State
 from rollout.services.tenants import Tenants
 from rollout.services.tokens import Tokens
 from rollout.services.usage import UsageReports
+from rollout.services.workers import Workers
 from rollout.settings import Settings
 
 
@@ -49,6 +50,7 @@ class Services:
     features: Features
     plans: Plans
     explain: Explain
+    workers: Workers
     generate: Generate
     analyze: Analyze
     images: Images

@@ -8,10 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from rollout.core.times import rfc3339
 from rollout.db import workers
 from rollout.db.engine import Database, Tx
 from rollout.db.workers import WorkerRow
+from rollout.errors import LedgerUnavailable
+
+log = structlog.get_logger()
 
 SEEN_SECONDS = 10
 """How often an idle worker says that it is alive: on SQLite each time costs a flush to disk."""
@@ -83,9 +88,12 @@ class Worker:
         self._acknowledged, self._said_at = number, at
 
     def stop(self) -> None:
-        """Be counted no longer. Raises LedgerUnavailable."""
-        with self._database.write() as tx:
-            workers.stopped(tx, self.id, self._database.now(tx))
+        """Be counted no longer; without a database the others will find this worker gone."""
+        try:
+            with self._database.write() as tx:
+                workers.stopped(tx, self.id, self._database.now(tx))
+        except LedgerUnavailable:
+            log.warning("worker_stopped_unseen", worker=self.id)
 
 
 class Workers:

@@ -1,0 +1,30 @@
+"""`rollout explain`"""
+
+from __future__ import annotations
+
+import click
+
+from rollout.cli.context import json_option, show, show_rows, wired
+from rollout.core.decisions import GENERATION
+
+
+@click.command()
+@click.argument("tenant")
+@click.argument("feature", default=GENERATION)
+@json_option
+def explain(tenant: str, feature: str, as_json: bool) -> None:
+    """Why TENANT may or may not use FEATURE, and what would change it."""
+    with wired() as services:
+        found = services.explain.explain(tenant, feature)
+    if as_json:
+        show(found, as_json)
+        return
+    click.echo(found["detail"])
+    for sentence in found["would_change"]:
+        click.echo(f"  {sentence}")
+    click.echo()
+    show(found["decision"], as_json)
+    click.echo()
+    columns = ("phase", "open", "outcome", "audience")
+    rows = [{name: audience[name] for name in columns} for audience in found["audiences"]]
+    show_rows(rows, as_json, "No plan: nothing but a kill or a halt stops this feature.")
