@@ -107,15 +107,12 @@ class AnthropicMessages:
     def _send(self, path: str, call: MessageCall, *, streaming: bool = False) -> httpx2.Response:
         """The response to a 2xx; its body is unread where `streaming`. Raises PortError."""
         body, headers = encode(call)
-        arguments: dict[str, Any] = {}
-        options: dict[str, Any] = {"headers": headers}
+        arguments: dict[str, Any] = {"content": body, "options": {"headers": headers}}
         if streaming:
-            arguments = {"stream": True, "stream_cls": anthropic.Stream[object]}
-            options["timeout"] = self._stream_timeout
+            arguments.update(stream=True, stream_cls=anthropic.Stream[object])
+            arguments["options"]["timeout"] = self._stream_timeout
         try:
-            response: httpx2.Response = self._client.post(
-                path, content=body, cast_to=httpx2.Response, options=options, **arguments
-            )
+            response: httpx2.Response = self._client.post(path, cast_to=httpx2.Response, **arguments)
         except anthropic.AnthropicError as error:
             raise port_error(error) from error
         wanted = _EVENTS if streaming else _JSON
