@@ -71,3 +71,16 @@ def wrong_charges(tx: Tx) -> Iterator[str]:
         yield (
             f"hold {row.id} of {row.tenant_id} cost {row.cost}; its entries charge {row.name} {row.charged}"
         )
+
+
+def charged_twice(tx: Tx) -> Iterator[str]:
+    """A sentence for each line of a hold that was settled more than once."""
+    line = (entry.c.tenant_id, entry.c.hold_id, entry.c.meter_id, entry.c.subject)
+    query = (
+        sa.select(*line)
+        .where(entry.c.kind.in_(("settle", "late")))
+        .group_by(*line)
+        .having(sa.func.count() > 1)
+    )
+    for row in tx.execute(query):
+        yield f"hold {row.hold_id} of {row.tenant_id} was charged to {row.meter_id} more than once"

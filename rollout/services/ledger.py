@@ -1,0 +1,515 @@
+"""The ledger: reserve before the work, charge after it, never twice, never in silence.
+
+    with ledger.hold(request) as held:                      # transaction 1: all limits, idempotency
+        if held.replay: return held.replay
+        answer = vendor.call()                              # no transaction is open
+        held.settle(Actual(...), StoredResult(...))         # transaction 2
+
+A block that is left without an outcome gets one: void when nothing was sent, or when the vendor's error proves that nothing
+was done; unknown otherwise. What a dead process leaves behind is swept when its lease has passed, by the same rule.
+
+Each operation is one transaction around `core.holds.decide`, under the locks of `db.meters`; every one may be repeated, so
+an operation whose COMMIT was not answered is tried again. Failure behaviour: with the database away `hold` raises
+LedgerUnavailable and nothing was started (closed); what cannot be written afterwards is logged as an error and left to
+`sweep` and `reconcile`, which charge what was reserved.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import get_args
+
+import structlog
+
+from rollout.core.audit import Actor
+from rollout.core.catalogue import Cost
+from rollout.core.decisions import TenantFacts
+from rollout.core.holds import (
+    OPEN,
+    Actual,
+    Dispatch,
+    Hold,
+    HoldRequest,
+    Operation,
+    Reconcile,
+    Reply,
+    Reserve,
+    Settle,
+    State,
+    StoredResult,
+    Sweep,
+    Unknown,
+    Void,
+    bucket_keys,
+    decide,
+    hold_json,
+    new_buckets,
+    replay,
+)
+from rollout.core.meters import MAX_AMOUNT, Limit, limit_of, open_bucket
+from rollout.db import entries, holds, meters
+from rollout.db.engine import Database, Tx
+from rollout.errors import Conflict, InvalidRequest, LedgerUnavailable, NotFound, OutcomeUnknown
+from rollout.providers.base import PortError
+from rollout.services.changes import Changes
+from rollout.services.ids import NewId
+
+__all__ = ["Actual", "Held", "HoldRequest", "Ledger", "Limit", "StoredResult", "Swept"]
+
+log = structlog.get_logger()
+
+Also = Callable[[Tx, int], None]
+"""(tx, now): writes rows that commit with an operation, and only if it took place."""
+
+KEY_SECONDS = 24 * 3600
+"""How long an Idempotency-Key and its stored result are kept."""
+
+RESERVE_PAUSES = (0.05,)
+OUTCOME_PAUSES = (0.1, 0.5, 2.0)
+"""Seconds before an operation that found no database is tried again. A reserve fails fast; an outcome is worth waiting for."""
+
+
+@dataclass(frozen=True)
+class Swept:
+    voided: int
+    unknown: int
+
+
+class Ledger:
+    """`lease_seconds`: how long a hold's owner may be silent; `grace_seconds`: how long an unknown hold waits for an answer."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        lease_seconds: int,
+        grace_seconds: int,
+        new_id: NewId,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.lease_seconds, self.grace_seconds = lease_seconds, grace_seconds
+        self._database, self._changes = database, Changes(database)
+        self._new_id, self._sleep = new_id, sleep
+        self._own: set[holds.HoldId] = set()
+        self._own_lock = threading.Lock()
+
+    # -- one piece of work ---------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def hold(
+        self, request: HoldRequest, *, also: Callable[[Tx, str, int], None] | None = None
+    ) -> Iterator[Held]:
+        """Reserve for the length of the block; `also(tx, hold_id, now)` writes rows that commit with the reserve.
+
+        Raises InsufficientQuota or RateLimitExceeded (members `limit`, `violated_policies`, `resets_at`), RequestInProgress,
+        IdempotencyKeyReused, OutcomeUnknown, ResultPurged, FeatureKilled, FeatureNotEnabled, LedgerUnavailable.
+        """
+        hold_id = self._new_id("hold")
+        operation = Reserve(hold_id, request, self.lease_seconds)
+        rows: Also | None = None if also is None else lambda tx, now: also(tx, hold_id, now)
+        reply, now = self._persist(operation, rows, RESERVE_PAUSES)
+        hold = _hold_of(reply)
+        if hold.id != hold_id:
+            yield Held(self, hold, now, reply.limits, replay=hold.result)
+            return
+        held = Held(self, hold, now, reply.limits)
+        with self._owned(hold):
+            try:
+                yield held
+            except BaseException as error:
+                held.leave(error)
+                raise
+            held.leave(None)
+
+    def find(self, tenant_id: str, idem_key: str | None, fingerprint: str) -> StoredResult | None:
+        """The stored answer to this key, before any work; None when the request is to be run.
+
+        Raises IdempotencyKeyReused, RequestInProgress, OutcomeUnknown, ResultPurged.
+        """
+        if idem_key is None:
+            return None
+        with self._database.read() as tx:
+            earlier = holds.by_key(tx, tenant_id, idem_key)
+        return None if earlier is None or earlier.state == "void" else replay(earlier, fingerprint)
+
+    def limits(self, facts: TenantFacts) -> list[Limit]:
+        """The tenant's limits as they stand; a window that nobody has used yet counts 0."""
+        with self._database.read() as tx:
+            now = self._database.now(tx)
+            windows = [(meter, open_bucket(meter, now)) for meter in facts.meters]
+            found = meters.read_buckets(tx, [window.key for _, window in windows])
+        return [limit_of(meter, found.get(window.key, window)) for meter, window in windows]
+
+    # -- what runs by itself -------------------------------------------------------------------------------------------
+
+    def renew_leases(self) -> None:
+        """Prolong the leases of this process's open holds; to be called every third of a lease."""
+        with self._own_lock:
+            own = set(self._own)
+        if own:
+            with self._database.write() as tx:
+                holds.renew(tx, own, self._database.now(tx) + self.lease_seconds)
+
+    def sweep(self, limit: int = 500) -> Swept:
+        """End what dead processes left: held becomes void, dispatched becomes unknown. Oldest first, at most `limit`."""
+        operations = [
+            Sweep(hold.tenant_id, hold.id, self.grace_seconds)
+            for hold in self._overdue(("held", "dispatched"), limit)
+        ]
+        ended = [hold.state for hold in self._each(operations)]
+        return Swept(voided=ended.count("void"), unknown=ended.count("unknown"))
+
+    def reconcile(self, limit: int = 500) -> int:
+        """Charge what was reserved by unknown holds whose grace has passed; how many it were."""
+        operations = [Reconcile(hold.tenant_id, hold.id) for hold in self._overdue(("unknown",), limit)]
+        return len(self._each(operations))
+
+    def forget_keys(self, limit: int = 500) -> int:
+        """Clear Idempotency-Keys of ended holds after 24 hours; hold and entries stay. How many it were."""
+        with self._database.write() as tx:
+            return holds.forget_keys(tx, self._database.now(tx) - KEY_SECONDS, limit)
+
+    def verify(self) -> list[str]:
+        """What is wrong with the books, a sentence each; [] when they are right."""
+        with self._database.read() as tx:
+            wrong = [*entries.wrong_buckets(tx), *entries.wrong_charges(tx), *entries.charged_twice(tx)]
+            by_entries = entries.held_lines(tx)
+            by_holds = {
+                (hold.tenant_id, hold.id, line.meter_id, line.subject, line.start): line.held_in(hold.state)
+                for hold in holds.all_open(tx)
+                for line in hold.lines
+            }
+        for key in sorted(by_entries.keys() | by_holds.keys()):
+            reserved, booked = by_holds.get(key, 0), by_entries.get(key, 0)
+            if reserved != booked:
+                tenant_id, hold_id, meter_id, *_ = key
+                wrong.append(
+                    f"hold {hold_id} of {tenant_id} reserves {reserved} of {meter_id}; its entries say {booked}"
+                )
+        return wrong
+
+    # -- for admins ----------------------------------------------------------------------------------------------------
+
+    def holds(self, *, tenant: str | None, state: str | None, cursor: str | None, limit: int) -> list[Hold]:
+        """Newest first, from before the id `cursor`; `state` is a state, or `open` for all that still reserve something."""
+        with self._database.read() as tx:
+            return holds.page(tx, tenant=tenant, states=_states(state), before=cursor, limit=limit)
+
+    def get_hold(self, hold_id: str) -> Hold:
+        """Raises NotFound."""
+        with self._database.read() as tx:
+            return _require(tx, hold_id)
+
+    def settle_by_hand(
+        self, actor: Actor, hold_id: str, reason: str, cost_usd_micro: int | None, *, dry_run: bool = False
+    ) -> Hold:
+        """Charge an unknown hold: `cost_usd_micro` as the vendor's books say, or (None) what was reserved.
+
+        Raises NotFound, InvalidRequest, Conflict when the hold is not unknown.
+        """
+        if cost_usd_micro is not None and not 0 <= cost_usd_micro <= MAX_AMOUNT:
+            raise InvalidRequest(f"A cost is a whole number from 0 to {MAX_AMOUNT}.", param="cost_usd_micro")
+
+        def settle(hold: Hold, why: str) -> Settle:
+            actual = None
+            if cost_usd_micro is not None:
+                actual = dataclasses.replace(
+                    hold.reserve(), cost=Cost(cost_usd_micro, "usage", hold.price_id or "")
+                )
+            return Settle(hold.tenant_id, hold.id, actual, None, actor.name, why, of=("unknown",))
+
+        return self._by_hand(actor, "hold.settled", hold_id, reason, settle, dry_run=dry_run)
+
+    def void_by_hand(self, actor: Actor, hold_id: str, reason: str, *, dry_run: bool = False) -> Hold:
+        """Charge nothing for an unknown hold. Raises NotFound, Conflict when the hold is not unknown."""
+
+        def void(hold: Hold, why: str) -> Void:
+            return Void(hold.tenant_id, hold.id, actor.name, why, of=("unknown",))
+
+        return self._by_hand(actor, "hold.voided", hold_id, reason, void, dry_run=dry_run)
+
+    def void_held(self, tx: Tx, feature: str, tenant_id: str | None, now: int) -> int:
+        """In the transaction that stops a feature, under its exclusive gate: void what has not been sent; how many."""
+        operations = [
+            Void(hold.tenant_id, hold.id, "system:kill", f"{feature} was stopped", of=("held",))
+            for hold in holds.held(tx, feature, tenant_id)
+        ]
+        replies, _ = self._apply(tx, operations, now)
+        return sum(reply.moved for reply in replies)
+
+    def running(self, tx: Tx, feature: str, tenant_id: str | None) -> int:
+        """How many holds of the feature are dispatched."""
+        return holds.count_dispatched(tx, feature, tenant_id)
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _persist(
+        self, operation: Operation, also: Also | None = None, pauses: Sequence[float] = OUTCOME_PAUSES
+    ) -> tuple[Reply, int]:
+        """Carry out one operation durably: (reply, now). Safe to repeat, whatever became of an earlier try."""
+        for pause in pauses:
+            try:
+                return self._once(operation, also)
+            except LedgerUnavailable as error:
+                log.warning("ledger_tried_again", hold=operation.hold_id, cause=repr(error.__cause__))
+                self._sleep(pause)
+        return self._once(operation, also)
+
+    def _once(self, operation: Operation, also: Also | None) -> tuple[Reply, int]:
+        with self._database.write() as tx:
+            (reply,), now = self._apply(tx, [operation])
+            if reply.moved and also is not None:
+                also(tx, now)
+        return reply, now
+
+    def _each(self, operations: Sequence[Operation]) -> list[Hold]:
+        """Carry out each in a transaction of its own; the holds that were moved."""
+        moved = []
+        for operation in operations:
+            reply, _ = self._persist(operation)
+            if reply.moved:
+                hold = _hold_of(reply)
+                log.warning(
+                    "hold_ended", hold=hold.id, tenant=hold.tenant_id, state=hold.state, why=hold.resolution
+                )
+                moved.append(hold)
+        return moved
+
+    def _apply(
+        self, tx: Tx, operations: Sequence[Operation], at: int | None = None
+    ) -> tuple[list[Reply], int]:
+        """Lock, read, decide, write: a reply for each operation, and the time that counted."""
+        features = sorted({name for operation in operations if (name := _gate(operation))})
+        for feature in features:
+            meters.lock_gate(tx, feature, exclusive=False)
+        tenant_ids = {operation.tenant_id for operation in operations}
+        meter_revs = meters.lock_owners(tx, tenant_ids) if tenant_ids else {}
+        operations = [_rebuilt(tx, operation, meter_revs) for operation in operations]
+        now = self._database.now(tx) if at is None else at
+        known = holds.lock(tx, _ids(operations), _keys(operations))
+        fresh = new_buckets(operations, now)
+        meters.open_buckets(tx, fresh)
+        buckets = meters.lock_buckets(tx, bucket_keys(fresh, known))
+        gates = meters.gates(tx, features, tenant_ids)
+        replies, rows = decide(operations, gates, buckets, known, now)
+        holds.put(tx, rows.holds)
+        holds.add(tx, rows.new_holds)
+        meters.put_buckets(tx, rows.buckets)
+        entries.add(tx, rows.entries)
+        return replies, now
+
+    def _overdue(self, states: Sequence[State], limit: int) -> list[Hold]:
+        with self._database.read() as tx:
+            return holds.overdue(tx, states, self._database.now(tx), limit)
+
+    def _by_hand(
+        self,
+        actor: Actor,
+        action: str,
+        hold_id: str,
+        reason: str,
+        operation_on: Callable[[Hold, str], Operation],
+        *,
+        dry_run: bool,
+    ) -> Hold:
+        with self._changes.begin(actor, reason, dry_run=dry_run) as change:
+            before = _require(change.tx, hold_id)
+            (reply,), _ = self._apply(change.tx, [operation_on(before, change.reason)])
+            after = _hold_of(reply)
+            if not reply.moved:
+                raise Conflict(
+                    f"The hold is {after.state}; only an unknown one is ended by hand.",
+                    remedy="A hold that is held or dispatched is ended by its owner, or swept when its lease has passed.",
+                )
+            change.record(
+                action,
+                subject=hold_id,
+                tenant=after.tenant_id,
+                before=hold_json(before),
+                after=hold_json(after),
+            )
+        return after
+
+    @contextmanager
+    def _owned(self, hold: Hold) -> Iterator[None]:
+        key = (hold.tenant_id, hold.id)
+        with self._own_lock:
+            self._own.add(key)
+        try:
+            yield
+        finally:
+            with self._own_lock:
+                self._own.discard(key)
+
+
+class Held:
+    """A reservation in the hands of its owner; to be used inside the `with` block of `Ledger.hold`.
+
+    `now` is the time of the reserve, `limits` the buckets right after it. `replay` is the answer to a repeated request: then
+    there is nothing to do, and the methods do nothing.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        hold: Hold,
+        now: int,
+        limits: tuple[Limit, ...],
+        replay: StoredResult | None = None,
+    ) -> None:
+        self.id, self.now, self.limits, self.replay = hold.id, now, limits, replay
+        self._ledger, self._hold = ledger, hold
+        self._dispatched = hold.state == "dispatched"
+        self._done = replay is not None
+
+    def dispatch(self) -> None:
+        """Say that the call is about to leave; when this raises, it must not.
+
+        Raises FeatureKilled, FeatureNotEnabled, LedgerUnavailable (also when the reservation has lapsed).
+        """
+        if self._done or self._dispatched:
+            return
+        hold = self._hold
+        operation = Dispatch(hold.tenant_id, hold.id, hold.feature, self._ledger.lease_seconds)
+        reply, _ = self._ledger._persist(operation, pauses=RESERVE_PAUSES)
+        _hold_of(reply)
+        self._dispatched = True
+
+    def settle(self, actual: Actual, result: StoredResult | None, *, also: Also | None = None) -> None:
+        """Charge; `result` is kept for replay, `also(tx, now)` writes rows that commit with the charge.
+
+        Charging again changes nothing. Raises OutcomeUnknown when the charge could not be written: the estimate will be.
+        """
+        if self._done:
+            return
+        if not self._dispatched:
+            raise RuntimeError("a hold is dispatched before it is settled")
+        operation = Settle(self._hold.tenant_id, self.id, actual, result, self._owner)
+        try:
+            reply, _ = self._ledger._persist(operation, also)
+        except LedgerUnavailable as error:
+            self._done = True
+            log.error(
+                "charge_not_written",
+                cost_usd_micro=actual.cost.usd_micro,
+                images=actual.images,
+                **self._names,
+            )
+            raise OutcomeUnknown(hold_id=self.id) from error
+        self._done = True
+        settled = _hold_of(reply)
+        if settled.cost_usd_micro != actual.cost.usd_micro:
+            log.warning(
+                "charged_otherwise_before",
+                charged=settled.cost_usd_micro,
+                cost_usd_micro=actual.cost.usd_micro,
+                **self._names,
+            )
+        if actual.cost.usd_micro > self._hold.cost_usd_micro:
+            log.warning(
+                "estimate_exceeded",
+                reserved=self._hold.cost_usd_micro,
+                cost_usd_micro=actual.cost.usd_micro,
+                **self._names,
+            )
+
+    def void(self, why: str) -> None:
+        """Nothing was done: give back what was reserved."""
+        self._end(Void(self._hold.tenant_id, self.id, self._owner, why))
+
+    def unknown(self, why: str) -> None:
+        """Nobody can tell whether it was done: keep the reservation until somebody can, or the grace is over."""
+        grace = self._ledger.grace_seconds
+        self._end(Unknown(self._hold.tenant_id, self.id, self._owner, why, grace))
+
+    def leave(self, error: BaseException | None) -> None:
+        """End what the block left open, by what it was left with; never raises."""
+        why = _why(error)
+        if not self._dispatched or (isinstance(error, PortError) and error.hold == "void"):
+            self.void(why)
+        else:
+            self.unknown(why)
+
+    def _end(self, operation: Void | Unknown) -> None:
+        """Never raises: an error here would invite the caller to repeat what may have been done."""
+        if self._done:
+            return
+        self._done = True
+        try:
+            self._ledger._persist(operation)
+        except Exception:
+            log.exception(
+                "hold_left_to_the_sweeper", wanted=type(operation).__name__, why=operation.why, **self._names
+            )
+
+    @property
+    def _owner(self) -> str:
+        return f"key:{self._hold.api_key_id}"
+
+    @property
+    def _names(self) -> dict[str, str]:
+        return {"hold": self.id, "tenant": self._hold.tenant_id}
+
+
+def _why(error: BaseException | None) -> str:
+    if error is None:
+        return "left without an outcome"
+    return f"{type(error).__name__}: {error.detail}" if isinstance(error, PortError) else type(error).__name__
+
+
+def _hold_of(reply: Reply) -> Hold:
+    """The hold that was replied, or the refusal as an exception."""
+    if reply.error is not None:
+        raise reply.error
+    if reply.hold is None:
+        raise NotFound("There is no such hold.")
+    return reply.hold
+
+
+def _require(tx: Tx, hold_id: str) -> Hold:
+    found = holds.get(tx, hold_id)
+    if found is None:
+        raise NotFound(f"There is no hold {hold_id!r}.", param="hold")
+    return found
+
+
+def _rebuilt(tx: Tx, operation: Operation, meter_revs: Mapping[str, int]) -> Operation:
+    """A reserve that was built on other meters than those of now, with those of now."""
+    if not isinstance(operation, Reserve) or operation.request.meter_rev == meter_revs[operation.tenant_id]:
+        return operation
+    current = meters.live(tx, operation.tenant_id)
+    return dataclasses.replace(operation, request=dataclasses.replace(operation.request, meters=current))
+
+
+def _gate(operation: Operation) -> str | None:
+    """The feature whose gate the operation passes."""
+    match operation:
+        case Reserve(request=request):
+            return request.feature
+        case Dispatch(feature=feature):
+            return feature
+    return None
+
+
+def _ids(operations: Sequence[Operation]) -> set[holds.HoldId]:
+    return {(operation.tenant_id, operation.hold_id) for operation in operations}
+
+
+def _keys(operations: Sequence[Operation]) -> set[tuple[str, str]]:
+    reserves = [operation.request for operation in operations if isinstance(operation, Reserve)]
+    return {(request.tenant_id, request.idem_key) for request in reserves if request.idem_key}
+
+
+def _states(state: str | None) -> tuple[State, ...] | None:
+    known: dict[str, tuple[State, ...]] = {name: (name,) for name in get_args(State)}
+    known["open"] = OPEN
+    if state is None:
+        return None
+    if state not in known:
+        raise InvalidRequest(f"There is no state {state!r}; there are {', '.join(known)}.", param="state")
+    return known[state]
