@@ -31,7 +31,7 @@ class TokenAuth:
         structlog.contextvars.bind_contextvars(actor=found.name)
         if not includes(found.role, self.role):
             raise PermissionDenied(f"This needs the role {self.role!r}; the token has {found.role!r}.")
-        g.actor = Actor(found.name, found.role, g.request_id)
+        g.actor = Actor(f"token:{found.name}", found.role, g.request_id)
 
 
 viewer, editor, admin = TokenAuth("viewer"), TokenAuth("editor"), TokenAuth("admin")

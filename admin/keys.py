@@ -48,9 +48,9 @@ class KeyOut(Shape):
 
 
 class IssuedKeyOut(KeyOut):
-    """`key` is the text, shown this once."""
+    """`secret` is the text of the key, shown this once."""
 
-    key: str
+    secret: str
 
 
 class RotatedKeyOut(IssuedKeyOut):

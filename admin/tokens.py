@@ -35,9 +35,9 @@ class TokenOut(Shape):
 
 
 class IssuedTokenOut(TokenOut):
-    """`token` is the text, shown this once."""
+    """`secret` is the text of the token, shown this once."""
 
-    token: str
+    secret: str
 
 
 @routes.get("/tokens")

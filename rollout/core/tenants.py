@@ -1,7 +1,8 @@
 """Tenants and their API keys.
 
-A key is `rk_live_` or `rk_test_`, 43 characters of base64url (256 random bits), and 6 characters of checksum: a typo is told from an unknown
-key without a look-up, and secret scanners know the shape. Only its HMAC is kept.
+A key is `rk_live_` or `rk_test_`, 43 characters of base64url (256 random bits), and 6 characters of
+checksum: a typo is told from an unknown key without a look-up, and secret scanners know the shape. Only its
+HMAC is kept.
 """
 
 from __future__ import annotations

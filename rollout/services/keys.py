@@ -31,10 +31,10 @@ from rollout.services.tenants import check_version, require
 
 @dataclass(frozen=True)
 class IssuedKey:
-    """A new key with its text, which is shown once; None after a dry run, where no key came to be."""
+    """A new key with its text, which is shown once; `secret` is None after a dry run, where no key came to be."""
 
     key: Key
-    text: str | None = field(repr=False)
+    secret: str | None = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class RotatedKey:
 
 
 def issued_key_json(issued: IssuedKey) -> dict[str, Any]:
-    """The key with its text in `key`: the one answer that carries it."""
-    return {**key_json(issued.key), "key": issued.text}
+    """The key with its text in `secret`: the one answer that carries it."""
+    return {**key_json(issued.key), "secret": issued.secret}
 
 
 def rotated_key_json(rotated: RotatedKey) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class Keys:
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
             require(change.tx, tenant_id)
             issued = self._issue(change, tenant_id, new)
-        return _without_text(issued) if dry_run else issued
+        return _without_secret(issued) if dry_run else issued
 
     def revoke(
         self,
@@ -139,7 +139,7 @@ class Keys:
             end = change.now + overlap_seconds
             end = end if before.expires_at is None else min(end, before.expires_at)
             old = _put(change, "key.rotated", before, expires_at=end)
-        return RotatedKey(_without_text(issued) if dry_run else issued, old)
+        return RotatedKey(_without_secret(issued) if dry_run else issued, old)
 
     def _issue(self, change: Change, tenant_id: str, new: NewKey) -> IssuedKey:
         check_ahead(new.expires_at, change.now, "expires_at")
@@ -184,8 +184,8 @@ def _check_can_be_replaced(old: Key, expires_at: int | None, now: int) -> None:
         )
 
 
-def _without_text(issued: IssuedKey) -> IssuedKey:
-    return dataclasses.replace(issued, text=None)
+def _without_secret(issued: IssuedKey) -> IssuedKey:
+    return dataclasses.replace(issued, secret=None)
 
 
 def _require_key(tx: Tx, tenant_id: str, key_id: str) -> Key:

@@ -22,15 +22,15 @@ from rollout.services.tenants import check_version
 
 @dataclass(frozen=True)
 class IssuedToken:
-    """A new token with its text, which is shown once; None after a dry run, where no token came to be."""
+    """A new token with its text, which is shown once; `secret` is None after a dry run, where no token came to be."""
 
     token: Token
-    text: str | None = field(repr=False)
+    secret: str | None = field(repr=False)
 
 
 def issued_token_json(issued: IssuedToken) -> dict[str, Any]:
-    """The token with its text in `token`: the one answer that carries it."""
-    return {**token_json(issued.token), "token": issued.text}
+    """The token with its text in `secret`: the one answer that carries it."""
+    return {**token_json(issued.token), "secret": issued.secret}
 
 
 class Tokens:
