@@ -20,7 +20,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import admin
 from rollout import jobs
-from rollout.api import ops
+from rollout.api import docs, ops
 from rollout.api.compat import anthropic, models, openai
 from rollout.api.native import access_requests, features, feedback, images, me, quotas, usage
 from rollout.api.sandbox import create_sandbox_blueprint
@@ -49,53 +49,69 @@ from rollout.services.tenants import Tenants
 from rollout.services.tokens import Tokens
 from rollout.services.usage import UsageReports
 from rollout.services.workers import Worker, Workers
+from rollout.services.workers import Worker, Workers
 from rollout.settings import Settings
 from rollout.sync.listen import waiter
+from rollout.sync.listen import waiter
 from rollout.sync.refresher import Refresher
-from rollout.web import problems, requests
+from rollout.web import admission, problems, requests
 
 log = structlog.get_logger()
 
 
-def build(settings: Settings, *, clock: Clock = time.time, connect: bool = False, draining: Callable[[], bool] = lambda: False) -> Services:
-    """The services of one process, without threads. `connect` builds the vendors' clients (a worker needs them, a command does not)."""
+def build(
+    settings: Settings,
+    *,
+    clock: Clock = time.time,
+    connect: bool = False,
+    draining: Callable[[], bool] = lambda: False,
+) -> Services:
+    """The services of one process, without threads. `connect` builds the vendors' clients: a worker needs them, a command does not."""
     secret = (settings.secret_key or embedded_secret(Path(settings.home))).encode()
     database = Database(settings.database, clock)
     changes = Changes(database)
     ledger = Ledger(
-        database, lease_seconds=settings.hold_lease_seconds, grace_seconds=settings.unknown_grace_seconds, new_id=new_id
+        database,
+        lease_seconds=settings.hold_lease_seconds,
+        grace_seconds=settings.unknown_grace_seconds,
+        new_id=new_id,
     )
-    state = State(database, secret, clock=clock)
-    workers = Workers(database)
-    feature_service = Features(database, changes, state, ledger, workers, clock=clock)
-    seed = catalogue.load_seed()
+    state, workers = State(database, secret, clock=clock), Workers(database)
+    features = Features(database, changes, state, ledger, workers, clock=clock)
+    models = catalogue.load_seed()
     vendors = providers.connect(settings) if connect else providers.Disconnected()
     blobs = FileBlobs(settings.blob_folder)
-    image_service = Images(database, blobs, secret, clock, settings.url)
-    feedback_service = Feedback(database, changes, secret, new_id, clock)
     return Services(
         settings=settings,
         database=database,
         changes=changes,
         state=state,
+        workers=workers,
         ledger=ledger,
-        catalogue=seed,
+        catalogue=models,
         providers=vendors,
-        blobs=blobs,
         tenants=Tenants(database, changes),
         keys=Keys(database, changes, secret, new_id),
         tokens=Tokens(database, changes, secret, new_id, clock),
         grants=Grants(database, changes, new_id),
         access=Access(database, changes, new_id),
         meters=Meters(database, changes, new_id),
-        features=feature_service,
+        features=features,
         plans=Plans(database, changes),
-        explain=Explain(database, state, feature_service),
-        workers=workers,
-        generate=Generate(),
-        analyze=Analyze(),
-        images=image_service,
-        feedback=feedback_service,
+        explain=Explain(database, state, features),
+        generate=Generate(
+            features,
+            ledger,
+            models,
+            vendors,
+            blobs,
+            new_id,
+            secret=secret,
+            retention_days=settings.retention_days,
+        ),
+        analyze=Analyze(features, ledger, models, vendors, new_id, secret=secret),
+        images=Images(database, blobs, secret, clock, settings.url),
+        feedback=Feedback(database, changes, secret, new_id, clock),
         usage=UsageReports(database),
         audit=AuditLog(database),
         draining=draining,
@@ -110,7 +126,21 @@ def create_app(services: Services) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = services.settings.max_body_mb * 1_000_000
     requests.install(app)
     problems.install(app)
-    for routes in (openai, anthropic, models, me, features, access_requests, quotas, usage, feedback, images, ops):
+    admission.install(app, services.settings.places)
+    for routes in (
+        openai,
+        anthropic,
+        models,
+        me,
+        features,
+        access_requests,
+        quotas,
+        usage,
+        feedback,
+        images,
+        docs,
+        ops,
+    ):
         app.register_blueprint(routes.routes)
     app.register_blueprint(admin.create_blueprint())
     if hops := services.settings.trusted_proxies:
@@ -125,7 +155,7 @@ def create_sandbox() -> Flask:
     return app
 
 
-@dataclass
+@dataclass(frozen=True)
 class Running:
     """The threads of one worker."""
 
@@ -135,7 +165,7 @@ class Running:
     jobs: jobs.Jobs
 
     def stop(self) -> None:
-        """Stop the threads, give leases back, close the pools."""
+        """Stop the threads, stop being counted, close the pools."""
         self.jobs.stop()
         self.refresher.stop()
         self.worker.stop()
@@ -144,11 +174,11 @@ class Running:
 
 def start(services: Services) -> Running:
     """Start a worker's threads; call it after the fork, never before: threads do not survive one."""
-    services.state.refresh()
-    database, state = services.database, services.state
+    state, database = services.state, services.database
+    state.refresh()
     worker = Worker(database, worker_id(), socket.gethostname(), os.getpid(), lambda: state.snapshot.revision)
     worker.register()
-    refresher = Refresher(waiter(database.url), look=state.refresh, report=worker.report)
+    refresher = Refresher(waiter(services.settings.database), state.refresh, worker.report)
     background = jobs.Jobs(services)
     refresher.start()
     background.start()
@@ -178,4 +208,6 @@ def check_admin_is_ours() -> None:
     ours = Path(__file__).resolve().parents[1] / "admin"
     found = Path(str(admin.__file__)).resolve().parent
     if found != ours:
-        sys.exit(f"error: the package `admin` at {found} is not Phasegate's ({ours}). Install phasegate in an environment of its own.")
+        sys.exit(
+            f"error: the package `admin` at {found} is not Phasegate's ({ours}). Install phasegate in an environment of its own."
+        )

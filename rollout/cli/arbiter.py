@@ -43,7 +43,9 @@ def listener(address: str, *, tries: int = 1) -> socket.socket:
             problem = error
             continue
         return bound
-    raise PortInUse(f"cannot listen on {address}: {problem.strerror}. Stop what uses the port, or set ROLLOUT_LISTEN.")
+    raise PortInUse(
+        f"cannot listen on {address}: {problem.strerror}. Stop what uses the port, or set ROLLOUT_LISTEN."
+    )
 
 
 def serve(settings: Settings, bound: socket.socket) -> None:

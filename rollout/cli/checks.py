@@ -19,7 +19,12 @@ def run(settings: Settings, environ: Mapping[str, str]) -> list[Result]:
     results = [_result("settings", "warning" if unknown else "good", "; ".join(unknown) or "valid")]
     services = build(settings)
     try:
-        for name, look in (("schema", _schema), ("ledger", _ledger), ("audit chain", _audit), ("vendors", _vendors)):
+        for name, look in (
+            ("schema", _schema),
+            ("ledger", _ledger),
+            ("audit chain", _audit),
+            ("vendors", _vendors),
+        ):
             results.append(_looked(name, look, services))
     finally:
         services.close()
@@ -38,7 +43,11 @@ def _schema(services: Services) -> tuple[str, str]:
     from rollout.db import migrate
 
     current, head = migrate.current(services.settings.database), migrate.head()
-    return ("good", str(current)) if current == head else ("wrong", f"at {current or 'nothing'}, needs {head}: run `rollout migrate`")
+    return (
+        ("good", str(current))
+        if current == head
+        else ("wrong", f"at {current or 'nothing'}, needs {head}: run `rollout migrate`")
+    )
 
 
 def _ledger(services: Services) -> tuple[str, str]:

@@ -95,10 +95,15 @@ def show_rows(rows: Sequence[Mapping[str, Any]], as_json: bool, empty: str) -> N
         click.echo(empty)
     else:
         columns = list(rows[0])
-        table = [[name.upper() for name in columns], *([_cell(row[name]) for name in columns] for row in rows)]
+        table = [
+            [name.upper() for name in columns],
+            *([_cell(row[name]) for name in columns] for row in rows),
+        ]
         widths = [max(len(line[index]) for line in table) for index in range(len(columns))]
         for line in table:
-            click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+            click.echo(
+                "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            )
 
 
 def print_json(value: Any) -> None:
@@ -116,5 +121,3 @@ def _cell(value: Any) -> str:
 def said(text: str, dry_run: bool) -> None:
     """One sentence about what was done, on stderr so that stdout stays data."""
     click.echo(f"{'would be: ' if dry_run else ''}{text}", err=True)
-
-

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-import base64
+import contextlib
 import dataclasses
 import json
 import os
 import shlex
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from rollout.core.audit import Actor
-from rollout.core.decisions import ANALYSIS, FEATURES, GENERATION
-from rollout.core.tenants import SCOPES, Tenant
+from rollout.core.decisions import ANALYSIS, GENERATION
+from rollout.core.tenants import Mode, NewKey, Tenant
+from rollout.core.tokens import NewToken
 from rollout.errors import InvalidApiKey
+from rollout.services.calls import Call
+from rollout.services.generate import Asked
+from rollout.services.ids import new_id
 from rollout.services.registry import Services
 from rollout.settings import Settings
 
 ACTOR = Actor("system:demo")
 REASON = "demo seed"
-WIDE = {"image-day": 500, "image-month": 10_000, "money-month": 500_000_000, "request-minute": 600, "concurrent": 40}
+WIDE = {
+    "image-day": 500,
+    "image-month": 10_000,
+    "money-month": 500_000_000,
+    "request-minute": 600,
+    "concurrent": 40,
+}
 SPENT = 1_000_000
 """What umbrella may spend in its life, and has spent: one dollar in micro-dollars."""
 
@@ -42,9 +54,7 @@ _UNITS = {
     "image-day": ("image", "day"), "image-month": ("image", "month"), "money-month": ("usd_micro", "month"),
     "money-life": ("usd_micro", "life"), "request-minute": ("request", "minute"), "concurrent": ("slot", "concurrent"),
 }  # fmt: skip
-_RED_SQUARE = (
-    "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAFklEQVR42mO4oKBAEmIY1TCqYfhqAABLfxAQegypMgAAAABJRU5ErkJggg=="
-)
+_RED_SQUARE = "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAFklEQVR42mO4oKBAEmIY1TCqYfhqAABLfxAQegypMgAAAABJRU5ErkJggg=="
 """A 16x16 PNG, small enough to paste."""
 
 
@@ -61,41 +71,182 @@ def seed(settings: Settings) -> dict[str, Any]:
     """Bring the demo's tenants, plan, grants, meters and keys about; returns what `demo.json` holds."""
     from rollout.app import build
 
-    services = build(settings, connect=True)
-    try:
-        services.plans.ensure_seed()
-        kept = _kept(services, settings)
+    with contextlib.closing(build(settings, connect=True)) as services:
+        with services.changes.begin(ACTOR, REASON) as change:
+            services.plans.ensure_plan(change)
+        known = {tenant.id for tenant in services.tenants.page(after=None, limit=1000)}
         for tenant in TENANTS:
-            _seed_tenant(services, tenant)
+            if tenant.id not in known:
+                _add_tenant(services, tenant)
         services.state.refresh()
-        keys = {tenant.id: _keys(services, tenant, kept.get("tenants", {}).get(tenant.id, {})) for tenant in TENANTS}
-        token = kept.get("admin", {}).get("token") or _token(services)
+        kept = _kept(settings)
+        tenants = {tenant.id: _access(services, tenant, kept) for tenant in TENANTS}
+        token = kept.get("admin", {}).get("token")
+        admin = {"token": token if _opens(services.tokens.identify, token) else _new_token(services)}
         services.state.refresh()
-        _spend(services, keys["umbrella"]["key"])
-        models = {
-            kind: [model.name for model in services.catalogue.models if model.feature == feature and services.providers.answers(model)]
-            for kind, feature in (("generation", GENERATION), ("analysis", ANALYSIS))
-        }
-        return {"url": settings.url, "models": models, "admin": {"token": token}, "tenants": keys}
-    finally:
-        services.close()
+        if "umbrella" not in known:
+            _spend(services, tenants["umbrella"]["key"])
+        return {"url": settings.url, "models": _models(services), "admin": admin, "tenants": tenants}
 
 
 def write_file(settings: Settings, seeded: dict[str, Any]) -> None:
-    """Readable by its owner only: it holds keys."""
+    """`demo.json` in the home folder, readable by its owner only: it holds keys."""
     target = file(settings)
     fresh = target.with_suffix(".new")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
+    with os.fdopen(
+        os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
+    ) as out:
         json.dump(seeded, out, indent=2)
     fresh.replace(target)
 
 
-def _seed_tenant(services: Services, tenant: Tenant) -> None:
-    if services.tenants.page(after=None, limit=1000) and tenant.id in {known.id for known in services.tenants.page(after=None, limit=1000)}:
-        return
+def show(settings: Settings, seeded: dict[str, Any]) -> None:
+    """Print where it is, whose keys there are, and commands to paste (lines that begin with `$`)."""
+    tenants, url = seeded["tenants"], seeded["url"]
+    click.echo(f"\nPhasegate is on {url}    (reference: {url}/openapi.json, errors: {url}/docs/errors)\n")
+    for tenant in TENANTS:
+        click.echo(f"  {tenant.id:<9} {STORY[tenant.id]:<34} {tenants[tenant.id]['key']}")
+    click.echo(f"  {'admin':<9} {'token of the admin API':<34} {seeded['admin']['token']}\n")
+    for what, command in _commands(settings, seeded):
+        click.echo(f"{what}:\n  $ {command}\n")
+    click.echo(
+        f"Keys and addresses: {file(settings)}. Data: {Path(settings.home).absolute()}; delete it to begin anew."
+    )
+    if not (settings.openai_api_key or settings.anthropic_api_key):
+        click.echo("No vendor keys: the sandbox answers, its pictures say so, and nothing costs anything.")
+    click.echo("Ctrl-C stops.")
+    sys.stdout.flush()
+
+
+def _commands(settings: Settings, seeded: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    url = seeded["url"]
+    picture = {
+        "prompt": "a lighthouse at dusk",
+        "size": "1024x1024",
+        "quality": "low",
+        "response_format": "url",
+    }
+    source = {"type": "base64", "media_type": "image/png", "data": _RED_SQUARE}
+    content = [{"type": "image", "source": source}, {"type": "text", "text": "What is this?"}]
+    question = {
+        "model": "claude-haiku-5-5",
+        "max_tokens": 200,
+        "messages": [{"role": "user", "content": content}],
+    }
+    wish = {"feature": GENERATION, "use_case": "covers for our magazine"}
+    keys = {name: tenant["key"] for name, tenant in seeded["tenants"].items()}
+    yield (
+        "acme generates a picture (open the url in the answer)",
+        _curl(url, "/v1/images/generations", keys["acme"], picture),
+    )
+    yield (
+        "umbrella's money is spent, and it analyses all the same",
+        _curl(url, "/v1/messages", keys["umbrella"], question),
+    )
+    yield "globex is refused, and told why", _curl(url, "/v1/images/generations", keys["globex"], picture)
+    yield "globex asks for access", _curl(url, "/api/v1/access-requests", keys["globex"], wish)
+    yield "you see who asks, and let globex in", f"{_rollout(settings)} access-requests list"
+    yield (
+        "   (or approve the request by its id)",
+        f"{_rollout(settings)} grants add globex {GENERATION} --reason 'a good use case'",
+    )
+    yield "what initech has left", f"curl -s {url}/api/v1/quotas -H 'Authorization: Bearer {keys['initech']}'"
+    yield "the books", f"{_rollout(settings)} ledger verify"
+
+
+def _curl(url: str, path: str, key: str, body: dict[str, Any]) -> str:
+    version = " -H 'anthropic-version: 2023-06-01'" if path == "/v1/messages" else ""
+    return (
+        f"curl -s {url}{path} -H 'Authorization: Bearer {key}'{version} -H 'Content-Type: application/json'"
+        f" -d {shlex.quote(json.dumps(body))}"
+    )
+
+
+def _rollout(settings: Settings) -> str:
+    """The command line on this demo's database, as it can be typed from here."""
+    beside = Path(sys.executable).with_name("rollout")
+    program = (
+        os.path.relpath(beside) if beside.exists() else f"{shlex.quote(sys.executable)} -m rollout.cli.main"
+    )
+    home = Path(settings.home).absolute()
+    return (
+        program if home == Path(".rollout").absolute() else f"ROLLOUT_HOME={shlex.quote(str(home))} {program}"
+    )
+
+
+def _add_tenant(services: Services, tenant: Tenant) -> None:
     services.tenants.add(ACTOR, tenant, REASON)
     for name, cap in _caps(tenant.id).items():
-        _meter(services, tenant, GENERATION, name, cap)
-    _meter(services, tenant, ANALYSIS, "request-minute", 600)
+        unit, period = _UNITS[name]
+        fields = {"feature": GENERATION, "unit": unit, "period": period, "cap": cap, "name": name}
+        services.meters.add(ACTOR, tenant.id, fields, REASON)
+    analyses = {
+        "feature": ANALYSIS,
+        "unit": "request",
+        "period": "minute",
+        "cap": 600,
+        "name": "analysis-minute",
+    }
+    services.meters.add(ACTOR, tenant.id, analyses, REASON)
     if tenant.id != "globex":
         services.grants.add(ACTOR, tenant.id, GENERATION, REASON)
+
+
+def _caps(tenant: str) -> dict[str, int]:
+    return WIDE | {"initech": {"image-day": 3}, "umbrella": {"money-life": SPENT}}.get(tenant, {})
+
+
+def _access(services: Services, tenant: Tenant, kept: dict[str, Any]) -> dict[str, str]:
+    """A live and a test key; those of an earlier demo stay as long as they open."""
+    before = kept.get("tenants", {}).get(tenant.id, {})
+    keys = {}
+    for name, mode in (("key", "live"), ("test_key", "test")):
+        text = before.get(name)
+        keys[name] = text if _opens(services.state.identify, text) else _new_key(services, tenant, mode)
+    return {"id": tenant.id, "name": tenant.name, **keys}
+
+
+def _new_key(services: Services, tenant: Tenant, mode: Mode) -> str:
+    return str(services.keys.add(ACTOR, tenant.id, NewKey(f"demo {mode}", mode), REASON).text)
+
+
+def _new_token(services: Services) -> str:
+    return str(services.tokens.add(ACTOR, NewToken("demo", "admin"), REASON).text)
+
+
+def _opens(identify: Callable[[str], object], text: str | None) -> bool:
+    try:
+        return bool(text and identify(text))
+    except InvalidApiKey:
+        return False
+
+
+def _spend(services: Services, key: str) -> None:
+    """Umbrella's money goes the way all money goes: by a generation that costs all of it."""
+    call = Call(services.state.identify(key), new_id("req"), fingerprint="demo")
+    prompt = f"sandbox:cost={SPENT} the picture that took all the money"
+    members = {"prompt": prompt, "size": "1024x1024", "quality": "low", "n": 1}
+    asked = Asked(
+        "generate", {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in members.items()}
+    )
+    services.generate.run(call, asked)
+
+
+def _models(services: Services) -> dict[str, list[str]]:
+    return {
+        kind: [
+            model.name
+            for model in services.catalogue.models
+            if model.feature == feature and model.lifecycle != "retired" and services.providers.answers(model)
+        ]
+        for kind, feature in (("generation", GENERATION), ("analysis", ANALYSIS))
+    }
+
+
+def _kept(settings: Settings) -> dict[str, Any]:
+    """What an earlier demo wrote; nothing when there is none or it cannot be read."""
+    try:
+        found = json.loads(file(settings).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -10,7 +10,10 @@ COMMANDS = {
     "demo": ("rollout.cli.serving:demo", "Seed an embedded database and serve it with the sandbox."),
     "serve": ("rollout.cli.serving:serve", "Serve, with settings from the environment."),
     "worker": ("rollout.cli.serving:worker", "Run the background jobs apart from the web process."),
-    "sandbox": ("rollout.cli.serving:sandbox", "The sandbox provider over HTTP in the vendors' wire formats."),
+    "sandbox": (
+        "rollout.cli.serving:sandbox",
+        "The sandbox provider over HTTP in the vendors' wire formats.",
+    ),
     "migrate": ("rollout.cli.operating:migrate", "Bring the database's schema up to date."),
     "check": ("rollout.cli.operating:check", "Check settings, database, ledger, audit chain and vendors."),
     "config": ("rollout.cli.operating:config", "Show each setting and where its value comes from."),
@@ -19,7 +22,10 @@ COMMANDS = {
     "keys": ("rollout.cli.keys:keys", "A tenant's API keys: list, add, revoke, rotate."),
     "tokens": ("rollout.cli.tokens:tokens", "Admin tokens: list, add, revoke."),
     "grants": ("rollout.cli.grants:grants", "Access to features: list, show, add, set, revoke."),
-    "access-requests": ("rollout.cli.access_requests:access_requests", "Who asks for access: list, show, approve, deny."),
+    "access-requests": (
+        "rollout.cli.access_requests:access_requests",
+        "Who asks for access: list, show, approve, deny.",
+    ),
     "meters": ("rollout.cli.meters:meters", "Quotas: list, show, add, set, revoke."),
     "holds": ("rollout.cli.holds:holds", "Reservations: list, show, settle, void."),
     "features": ("rollout.cli.features:features", "Features: list, show, revive."),

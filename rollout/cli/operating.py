@@ -33,7 +33,11 @@ def config(as_json: bool) -> None:
 
     settings = settings_or_exit()
     rows = [
-        {"setting": variable(field.name), "value": _masked(settings, field), "source": source(os.environ, field.name)}
+        {
+            "setting": variable(field.name),
+            "value": _masked(settings, field),
+            "source": source(os.environ, field.name),
+        }
         for field in dataclasses.fields(Settings)
     ]
     show_rows(rows, as_json, "")

@@ -43,7 +43,9 @@ def demo() -> None:
 
     settings = settings_or_exit(sandbox="auto", log_level="warning")
     if not settings.is_embedded:
-        sys.exit("error: the demo uses an embedded database: unset ROLLOUT_DATABASE_URL, or run `rollout serve`.")
+        sys.exit(
+            "error: the demo uses an embedded database: unset ROLLOUT_DATABASE_URL, or run `rollout serve`."
+        )
     log.configure(settings.log_level, settings.log_format)
     bound = _bound(settings.listen, tries=20)
     settings = demonstration.at_port(settings, bound.getsockname()[1])
@@ -89,7 +91,10 @@ def sandbox_serve(listen: str) -> None:
     host, port = bound.getsockname()[:2]
     server = make_server(host, port, create_sandbox(), threaded=True, fd=bound.fileno())
     click.echo(f"sandbox on http://{host}:{port} - point Phasegate at it with:", err=True)
-    click.echo(f"  ROLLOUT_OPENAI_BASE_URL=http://{host}:{port}/v1 ROLLOUT_ANTHROPIC_BASE_URL=http://{host}:{port} rollout serve", err=True)
+    click.echo(
+        f"  ROLLOUT_OPENAI_BASE_URL=http://{host}:{port}/v1 ROLLOUT_ANTHROPIC_BASE_URL=http://{host}:{port} rollout serve",
+        err=True,
+    )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         server.serve_forever()

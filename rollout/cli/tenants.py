@@ -20,7 +20,11 @@ def list_(limit: int, as_json: bool) -> None:
     """All tenants."""
     with wired() as services:
         rows = [tenant_json(tenant) for tenant in services.tenants.page(after=None, limit=limit)]
-    show_rows(rows, as_json, "No tenants yet. Add one: rollout tenants add acme --name 'Acme Ltd' --reason 'first partner'")
+    show_rows(
+        rows,
+        as_json,
+        "No tenants yet. Add one: rollout tenants add acme --name 'Acme Ltd' --reason 'first partner'",
+    )
 
 
 @tenants.command("show")
@@ -36,9 +40,13 @@ def show_(tenant: str, as_json: bool) -> None:
 @click.argument("tenant")
 @click.option("--name", required=True)
 @click.option("--tz", default="UTC", show_default=True, help="IANA time zone.")
-@click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="Targetable by phases; repeatable.")
+@click.option(
+    "--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="Targetable by phases; repeatable."
+)
 @change_options
-def add(tenant: str, name: str, tz: str, attributes: tuple[str, ...], reason: str, dry_run: bool, as_json: bool) -> None:
+def add(
+    tenant: str, name: str, tz: str, attributes: tuple[str, ...], reason: str, dry_run: bool, as_json: bool
+) -> None:
     """Add a tenant."""
     with wired() as services:
         new = Tenant(id=tenant, name=name, tz=tz, attributes=_attributes(attributes))
@@ -51,9 +59,23 @@ def add(tenant: str, name: str, tz: str, attributes: tuple[str, ...], reason: st
 @click.argument("tenant")
 @click.option("--name")
 @click.option("--tz")
-@click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="Replaces all attributes; repeatable.")
+@click.option(
+    "--attribute",
+    "attributes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Replaces all attributes; repeatable.",
+)
 @change_options
-def set_(tenant: str, name: str | None, tz: str | None, attributes: tuple[str, ...], reason: str, dry_run: bool, as_json: bool) -> None:
+def set_(
+    tenant: str,
+    name: str | None,
+    tz: str | None,
+    attributes: tuple[str, ...],
+    reason: str,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Change a tenant's name, time zone or attributes."""
     fields = {"name": name, "tz": tz, "attributes": _attributes(attributes) if attributes else None}
     with wired() as services:
@@ -68,7 +90,10 @@ def set_(tenant: str, name: str | None, tz: str | None, attributes: tuple[str, .
 def suspend(tenant: str, reason: str, dry_run: bool, as_json: bool) -> None:
     """Its keys open nothing until it is activated."""
     with wired() as services:
-        show(tenant_json(services.tenants.set_state(actor(), tenant, "suspended", reason, dry_run=dry_run)), as_json)
+        show(
+            tenant_json(services.tenants.set_state(actor(), tenant, "suspended", reason, dry_run=dry_run)),
+            as_json,
+        )
     said(f"tenant {tenant} suspended", dry_run)
 
 
@@ -78,7 +103,10 @@ def suspend(tenant: str, reason: str, dry_run: bool, as_json: bool) -> None:
 def activate(tenant: str, reason: str, dry_run: bool, as_json: bool) -> None:
     """Undo a suspension."""
     with wired() as services:
-        show(tenant_json(services.tenants.set_state(actor(), tenant, "active", reason, dry_run=dry_run)), as_json)
+        show(
+            tenant_json(services.tenants.set_state(actor(), tenant, "active", reason, dry_run=dry_run)),
+            as_json,
+        )
     said(f"tenant {tenant} active", dry_run)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rollout.blobs.base import Blobs
 from rollout.core.catalogue import Catalogue
 from rollout.db.engine import Database
 from rollout.providers.base import Providers
@@ -40,7 +39,6 @@ class Services:
     ledger: Ledger
     catalogue: Catalogue
     providers: Providers
-    blobs: Blobs
     tenants: Tenants
     keys: Keys
     tokens: Tokens

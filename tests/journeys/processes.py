@@ -59,7 +59,13 @@ class Service(Process):
         return str(self.demo["admin"]["token"])
 
     def call(
-        self, method: str, path: str, body: Any = None, *, key: str | None = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = None,
+        headers: dict[str, str] | None = None,
     ) -> tuple[int, dict[str, str], Any]:
         """(status, headers, JSON) of a call to this service; without `key` it is the admin's."""
         return call(method, self.url + path, body, key=key or self.token, headers=headers)
@@ -78,7 +84,11 @@ def call(
     method: str, url: str, body: Any = None, *, key: str | None = None, headers: dict[str, str] | None = None
 ) -> tuple[int, dict[str, str], Any]:
     data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-    sent = {"content-type": "application/json", **({"authorization": f"Bearer {key}"} if key else {}), **(headers or {})}
+    sent = {
+        "content-type": "application/json",
+        **({"authorization": f"Bearer {key}"} if key else {}),
+        **(headers or {}),
+    }
     request = urllib.request.Request(url, data, sent, method=method)
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -113,7 +123,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def spawn(folder: Path, arguments: list[str], environ: dict[str, str], url: str, ready: str) -> tuple[subprocess.Popen[bytes], Path]:
+def spawn(
+    folder: Path, arguments: list[str], environ: dict[str, str], url: str, ready: str
+) -> tuple[subprocess.Popen[bytes], Path]:
     """Start `rollout ARGUMENTS` and wait until `url + ready` answers 200."""
     log = folder / f"{arguments[0]}-{url.rpartition(':')[2]}.log"
     with log.open("wb") as out:
@@ -126,7 +138,9 @@ def spawn(folder: Path, arguments: list[str], environ: dict[str, str], url: str,
     return popen, log
 
 
-def wait_until(condition: Callable[[], object], what: str, log: Path | None = None, seconds: float = START_SECONDS) -> None:
+def wait_until(
+    condition: Callable[[], object], what: str, log: Path | None = None, seconds: float = START_SECONDS
+) -> None:
     """Poll `condition`; fails, with the log, when it does not come true in time."""
     import time
 
@@ -134,7 +148,9 @@ def wait_until(condition: Callable[[], object], what: str, log: Path | None = No
     pause = 0.02
     while not condition():
         if time.monotonic() > deadline:
-            pytest.fail(f"waited {seconds} s for {what}\n" + (log.read_text(errors="replace")[-5000:] if log else ""))
+            pytest.fail(
+                f"waited {seconds} s for {what}\n" + (log.read_text(errors="replace")[-5000:] if log else "")
+            )
         time.sleep(pause)
         pause = min(pause * 1.5, 0.2)
 
@@ -155,13 +171,30 @@ class Starter:
     def vendor(self) -> Process:
         """The sandbox over HTTP, with its journal."""
         url = f"http://127.0.0.1:{free_port()}"
-        popen, log = spawn(self._folder, ["sandbox", "serve", "--listen", url.removeprefix("http://")], {}, url, "/sandbox/journal")
+        popen, log = spawn(
+            self._folder,
+            ["sandbox", "serve", "--listen", url.removeprefix("http://")],
+            {},
+            url,
+            "/sandbox/journal",
+        )
         return self._kept(Process(popen, url, log))
 
-    def service(self, database_url: str, *, vendor: Process | None = None, seeded: Service | None = None, **settings: object) -> Service:
+    def service(
+        self,
+        database_url: str,
+        *,
+        vendor: Process | None = None,
+        seeded: Service | None = None,
+        **settings: object,
+    ) -> Service:
         """A service on a migrated database, seeded unless `seeded` names the service that did it."""
         url = f"http://127.0.0.1:{free_port()}"
-        home = Path(seeded.environ["ROLLOUT_HOME"]) if seeded else self._folder / f"home-{url.rpartition(':')[2]}"
+        home = (
+            Path(seeded.environ["ROLLOUT_HOME"])
+            if seeded
+            else self._folder / f"home-{url.rpartition(':')[2]}"
+        )
         environ = {
             "ROLLOUT_HOME": str(home),
             "ROLLOUT_LISTEN": url.removeprefix("http://"),
@@ -172,7 +205,10 @@ class Starter:
             **{f"ROLLOUT_{name.upper()}": str(value) for name, value in settings.items()},
         }
         if vendor:
-            environ |= {"ROLLOUT_OPENAI_BASE_URL": f"{vendor.url}/v1", "ROLLOUT_ANTHROPIC_BASE_URL": vendor.url}
+            environ |= {
+                "ROLLOUT_OPENAI_BASE_URL": f"{vendor.url}/v1",
+                "ROLLOUT_ANTHROPIC_BASE_URL": vendor.url,
+            }
         demo = seeded.demo if seeded else seed(environ)
         popen, log = spawn(self._folder, ["serve"], environ, url, "/readyz")
         return self._kept(Service(popen, url, log, demo, environ))

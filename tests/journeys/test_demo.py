@@ -16,12 +16,25 @@ from processes import REPOSITORY, START_SECONDS, base_environ, free_port, rollou
 
 def started(home: Path, port: int) -> tuple[subprocess.Popen[bytes], Path]:
     log = home.with_suffix(".log")
-    environ = base_environ() | {"ROLLOUT_HOME": str(home), "ROLLOUT_LISTEN": f"127.0.0.1:{port}", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environ = base_environ() | {
+        "ROLLOUT_HOME": str(home),
+        "ROLLOUT_LISTEN": f"127.0.0.1:{port}",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
     with log.open("wb") as out:
         popen = subprocess.Popen(
-            [sys.executable, "-m", "rollout.cli.main", "demo"], cwd=REPOSITORY, env=environ, stdout=out, stderr=subprocess.STDOUT
+            [sys.executable, "-m", "rollout.cli.main", "demo"],
+            cwd=REPOSITORY,
+            env=environ,
+            stdout=out,
+            stderr=subprocess.STDOUT,
         )
-    wait_until(lambda: popen.poll() is not None or "Ctrl-C" in log.read_text(), "the demo to print its commands", log, START_SECONDS)
+    wait_until(
+        lambda: popen.poll() is not None or "Ctrl-C" in log.read_text(),
+        "the demo to print its commands",
+        log,
+        START_SECONDS,
+    )
     return popen, log
 
 
@@ -39,7 +52,15 @@ def test_every_printed_command_works_as_pasted_and_a_second_run_keeps_the_keys(t
         commands = re.findall(r"^  \$ (.+(?:\\\n.+)*)", text, re.MULTILINE)
         assert len(commands) >= 4
         for command in commands:
-            done = subprocess.run(["bash", "-c", command], cwd=REPOSITORY, env=base_environ(), capture_output=True, text=True, timeout=30, check=False)
+            done = subprocess.run(
+                ["bash", "-c", command],
+                cwd=REPOSITORY,
+                env=base_environ(),
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=False,
+            )
             assert done.returncode == 0, (command, done.stdout, done.stderr)
             assert "internal_error" not in done.stdout
     finally:
@@ -58,7 +79,9 @@ def test_a_port_in_use_makes_the_demo_take_the_next_and_serve_refuse(tmp_path: P
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        refused = rollout("serve", environ={"ROLLOUT_HOME": str(tmp_path / "serve"), "ROLLOUT_LISTEN": f"127.0.0.1:{port}"})
+        refused = rollout(
+            "serve", environ={"ROLLOUT_HOME": str(tmp_path / "serve"), "ROLLOUT_LISTEN": f"127.0.0.1:{port}"}
+        )
         assert refused.returncode == 1
         assert f"cannot listen on 127.0.0.1:{port}" in refused.stderr
         assert "Traceback" not in refused.stderr

@@ -22,9 +22,15 @@ def vendor(shared_starter: Starter) -> Process:
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def service(request: pytest.FixtureRequest, shared_starter: Starter, vendor: Process, new_database: Callable[..., str]) -> Service:
+def service(
+    request: pytest.FixtureRequest, shared_starter: Starter, vendor: Process, new_database: Callable[..., str]
+) -> Service:
     return shared_starter.service(
-        new_database(request.param), vendor=vendor, upstream_read_seconds=2, upstream_connect_seconds=1, unknown_grace_seconds=1
+        new_database(request.param),
+        vendor=vendor,
+        upstream_read_seconds=2,
+        upstream_connect_seconds=1,
+        unknown_grace_seconds=1,
     )
 
 
@@ -46,7 +52,9 @@ def images_used(service: Service, tenant: str = "acme") -> int:
     return next(row["used"] for row in rows if row["name"] == "image-day")
 
 
-def test_the_same_key_twice_is_one_upstream_call_one_charge_and_the_same_picture(service: Service, vendor: Process) -> None:
+def test_the_same_key_twice_is_one_upstream_call_one_charge_and_the_same_picture(
+    service: Service, vendor: Process
+) -> None:
     before, headers = images_used(service), {"Idempotency-Key": "order-1"}
     first = service.call("POST", PATH, body("a boat"), key=service.key("acme"), headers=headers)
     second = service.call("POST", PATH, body("a boat"), key=service.key("acme"), headers=headers)
@@ -64,15 +72,24 @@ def test_the_same_key_twice_is_one_upstream_call_one_charge_and_the_same_picture
     assert arrived(vendor) == 1
 
 
-def test_while_it_runs_the_same_key_is_a_conflict_that_invites_to_come_back(service: Service, vendor: Process) -> None:
+def test_while_it_runs_the_same_key_is_a_conflict_that_invites_to_come_back(
+    service: Service, vendor: Process
+) -> None:
     headers = {"Idempotency-Key": "order-2"}
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(service.call, "POST", PATH, body("sandbox:slow=1s boat"), key=service.key("acme"), headers=headers)
+        running = pool.submit(
+            service.call, "POST", PATH, body("sandbox:slow=1s boat"), key=service.key("acme"), headers=headers
+        )
         wait_until(lambda: arrived(vendor) == 1, "the first call to reach the vendor")
-        status, answered, error = service.call("POST", PATH, body("sandbox:slow=1s boat"), key=service.key("acme"), headers=headers)
+        status, answered, error = service.call(
+            "POST", PATH, body("sandbox:slow=1s boat"), key=service.key("acme"), headers=headers
+        )
         assert (status, error["error"]["code"], answered["retry-after"]) == (409, "request_in_progress", "1")
         assert running.result()[0] == 200
-    assert service.call("POST", PATH, body("sandbox:slow=1s boat"), key=service.key("acme"), headers=headers)[0] == 200
+    assert (
+        service.call("POST", PATH, body("sandbox:slow=1s boat"), key=service.key("acme"), headers=headers)[0]
+        == 200
+    )
     assert arrived(vendor) == 1
 
 
@@ -83,7 +100,9 @@ def test_many_at_once_with_one_key_are_one_call(service: Service, vendor: Proces
     ):
 
         def attempt(_: int) -> str | None:
-            answer = client.images.generate(**body("one boat for all"), extra_headers={"Idempotency-Key": "order-3"})
+            answer = client.images.generate(
+                **body("one boat for all"), extra_headers={"Idempotency-Key": "order-3"}
+            )
             assert answer.data is not None
             return answer.data[0].b64_json
 
@@ -93,7 +112,9 @@ def test_many_at_once_with_one_key_are_one_call(service: Service, vendor: Proces
 
 
 @pytest.mark.parametrize("fault", ["hang", "drop", "error=500", "html", "malformed", "cut=1"])
-def test_a_vendor_that_fails_is_called_once_and_charged_once_by_a_real_sdk(service: Service, vendor: Process, fault: str) -> None:
+def test_a_vendor_that_fails_is_called_once_and_charged_once_by_a_real_sdk(
+    service: Service, vendor: Process, fault: str
+) -> None:
     before = images_used(service)
     with (
         openai.OpenAI(base_url=f"{service.url}/v1", api_key=service.key("acme")) as client,
@@ -105,7 +126,10 @@ def test_a_vendor_that_fails_is_called_once_and_charged_once_by_a_real_sdk(servi
     assert arrived(vendor) == 1
     hold = failed.value.body["hold_id"]  # type: ignore[index, call-overload]
     wait_until(
-        lambda: service.admin("GET", f"/holds/{hold}")["state"] == "settled", "the estimate to be charged", service.log, seconds=20
+        lambda: service.admin("GET", f"/holds/{hold}")["state"] == "settled",
+        "the estimate to be charged",
+        service.log,
+        seconds=20,
     )
     assert images_used(service) == before + 1
     settled = service.admin("GET", f"/holds/{hold}")
@@ -122,7 +146,9 @@ def test_json_to_a_stream_is_an_error_and_not_an_empty_success(service: Service,
     assert arrived(vendor) == 1
 
 
-def test_half_a_stream_is_an_error_in_the_stream_and_the_hold_is_unknown(service: Service, vendor: Process) -> None:
+def test_half_a_stream_is_an_error_in_the_stream_and_the_hold_is_unknown(
+    service: Service, vendor: Process
+) -> None:
     with (
         openai.OpenAI(base_url=f"{service.url}/v1", api_key=service.key("acme")) as client,
         pytest.raises(openai.APIError),
@@ -131,7 +157,9 @@ def test_half_a_stream_is_an_error_in_the_stream_and_the_hold_is_unknown(service
     assert arrived(vendor) == 1
 
 
-def test_a_vendor_that_is_busy_or_refuses_us_is_not_the_tenants_quota_or_key(service: Service, vendor: Process) -> None:
+def test_a_vendor_that_is_busy_or_refuses_us_is_not_the_tenants_quota_or_key(
+    service: Service, vendor: Process
+) -> None:
     for fault, code in (("error=429", "upstream_unavailable"), ("error=401", "upstream_unavailable")):
         status, _, error = service.call("POST", PATH, body(f"sandbox:{fault} boat"), key=service.key("acme"))
         assert (status, error["error"]["code"]) == (503, code)
@@ -141,10 +169,17 @@ def test_a_vendor_that_is_busy_or_refuses_us_is_not_the_tenants_quota_or_key(ser
 def test_content_refused_is_told_with_its_category_and_replayed(service: Service, vendor: Process) -> None:
     headers = {"Idempotency-Key": "order-refused"}
     answers = [
-        service.call("POST", PATH, body("sandbox:refuse=violence boat"), key=service.key("acme"), headers=headers) for _ in range(2)
+        service.call(
+            "POST", PATH, body("sandbox:refuse=violence boat"), key=service.key("acme"), headers=headers
+        )
+        for _ in range(2)
     ]
     for status, _, error in answers:
-        assert (status, error["error"]["code"], error["error"]["category"]) == (400, "content_refused", "violence")
+        assert (status, error["error"]["code"], error["error"]["category"]) == (
+            400,
+            "content_refused",
+            "violence",
+        )
     assert answers[1][1]["idempotent-replayed"] == "true"
     assert arrived(vendor) == 1
 
@@ -163,7 +198,11 @@ def test_messages_are_sent_once_a_call_and_charged_once(service: Service, vendor
         assert answers[0].id == answers[1].id
         assert arrived(vendor, "/v1/messages") == 1
         with pytest.raises(anthropic.InternalServerError):
-            claude.messages.create(model="claude-sonnet-5-5", max_tokens=200, messages=[{"role": "user", "content": "sandbox:error=500 x"}])
+            claude.messages.create(
+                model="claude-sonnet-5-5",
+                max_tokens=200,
+                messages=[{"role": "user", "content": "sandbox:error=500 x"}],
+            )
 
 
 def test_a_busy_vendor_heals_by_itself_for_the_anthropic_sdk(service: Service, vendor: Process) -> None:
@@ -171,7 +210,11 @@ def test_a_busy_vendor_heals_by_itself_for_the_anthropic_sdk(service: Service, v
         anthropic.Anthropic(base_url=service.url, api_key=service.key("acme")) as claude,
         pytest.raises(anthropic.APIStatusError) as busy,
     ):
-        claude.messages.create(model="claude-sonnet-5-5", max_tokens=200, messages=[{"role": "user", "content": "sandbox:error=529 x"}])
+        claude.messages.create(
+            model="claude-sonnet-5-5",
+            max_tokens=200,
+            messages=[{"role": "user", "content": "sandbox:error=529 x"}],
+        )
     assert busy.value.status_code == 529
     assert arrived(vendor, "/v1/messages") == 3
     assert json.loads(busy.value.response.text)["error"]["type"] == "overloaded_error"

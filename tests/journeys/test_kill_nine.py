@@ -22,7 +22,10 @@ def database_kind(request: pytest.FixtureRequest) -> str:
 
 def workers(service: Service) -> list[int]:
     """The processes that gunicorn's arbiter started."""
-    return [int(pid) for pid in Path(f"/proc/{service.popen.pid}/task/{service.popen.pid}/children").read_text().split()]
+    return [
+        int(pid)
+        for pid in Path(f"/proc/{service.popen.pid}/task/{service.popen.pid}/children").read_text().split()
+    ]
 
 
 def test_a_worker_killed_in_mid_call_comes_back_and_its_call_is_charged_by_estimate(
@@ -30,7 +33,11 @@ def test_a_worker_killed_in_mid_call_comes_back_and_its_call_is_charged_by_estim
 ) -> None:
     vendor: Process = starter.vendor()
     service = starter.service(
-        new_database(database_kind), vendor=vendor, hold_lease_seconds=2, unknown_grace_seconds=1, upstream_read_seconds=30
+        new_database(database_kind),
+        vendor=vendor,
+        hold_lease_seconds=2,
+        unknown_grace_seconds=1,
+        upstream_read_seconds=30,
     )
 
     def generate() -> None:
@@ -41,7 +48,9 @@ def test_a_worker_killed_in_mid_call_comes_back_and_its_call_is_charged_by_estim
 
     caller = threading.Thread(target=generate, daemon=True)
     caller.start()
-    wait_until(lambda: call("GET", f"{vendor.url}/sandbox/journal")[2]["data"], "the call to reach the vendor")
+    wait_until(
+        lambda: call("GET", f"{vendor.url}/sandbox/journal")[2]["data"], "the call to reach the vendor"
+    )
     (open_hold,) = service.admin("GET", "/holds?state=open")["data"]
     assert open_hold["state"] == "dispatched"
 
@@ -59,7 +68,9 @@ def test_a_worker_killed_in_mid_call_comes_back_and_its_call_is_charged_by_estim
     assert verified.returncode == 0, verified.stdout
 
 
-def test_a_request_that_hangs_up_is_settled_and_its_picture_kept(starter: Starter, new_database: Callable[..., str]) -> None:
+def test_a_request_that_hangs_up_is_settled_and_its_picture_kept(
+    starter: Starter, new_database: Callable[..., str]
+) -> None:
     import socket
 
     vendor = starter.vendor()
@@ -71,12 +82,21 @@ def test_a_request_that_hangs_up_is_settled_and_its_picture_kept(starter: Starte
     with socket.create_connection((host, int(port))) as line:
         line.sendall(
             f"POST {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {service.key('acme')}\r\ncontent-type: application/json\r\n"
-            f"idempotency-key: left\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+            f"idempotency-key: left\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+            + body
         )
-        wait_until(lambda: call("GET", f"{vendor.url}/sandbox/journal")[2]["data"], "the call to reach the vendor")
-    wait_until(lambda: not service.admin("GET", "/holds?state=open")["data"], "the hold to be settled", service.log)
+        wait_until(
+            lambda: call("GET", f"{vendor.url}/sandbox/journal")[2]["data"], "the call to reach the vendor"
+        )
+    wait_until(
+        lambda: not service.admin("GET", "/holds?state=open")["data"], "the hold to be settled", service.log
+    )
     status, headers, answer = service.call(
-        "POST", PATH, {"prompt": "sandbox:slow=1s boat", **BODY}, key=service.key("acme"), headers={"Idempotency-Key": "left"}
+        "POST",
+        PATH,
+        {"prompt": "sandbox:slow=1s boat", **BODY},
+        key=service.key("acme"),
+        headers={"Idempotency-Key": "left"},
     )
     assert (status, headers["idempotent-replayed"]) == (200, "true")
     assert answer["data"][0]["b64_json"]

@@ -33,7 +33,9 @@ def test_twenty_calls_at_once_give_initech_exactly_three_pictures(service: Servi
         def attempt(number: int) -> tuple[str, float]:
             began = time.monotonic()
             try:
-                client.images.generate(model="gpt-image-2.6-flare", prompt=f"boat {number}", size="1024x1024", quality="low")
+                client.images.generate(
+                    model="gpt-image-2.6-flare", prompt=f"boat {number}", size="1024x1024", quality="low"
+                )
             except openai.RateLimitError as error:
                 assert error.body["resets_at"].endswith("Z")  # type: ignore[index, call-overload]
                 assert error.body["limit"] == "image-day"  # type: ignore[index, call-overload]

@@ -51,7 +51,9 @@ def picture(b64: str | None) -> Image.Image:
 
 
 def test_images_generate_gives_pictures_of_the_size_asked_for_with_usage(gpt: openai.OpenAI) -> None:
-    answer = gpt.images.generate(model=MODEL, prompt="a lighthouse at dusk", n=2, size="1024x1024", quality="low")
+    answer = gpt.images.generate(
+        model=MODEL, prompt="a lighthouse at dusk", n=2, size="1024x1024", quality="low"
+    )
     assert answer.data is not None
     assert [picture(item.b64_json).size for item in answer.data] == [(1024, 1024)] * 2
     assert answer.data[0].b64_json != answer.data[1].b64_json
@@ -62,7 +64,9 @@ def test_images_generate_gives_pictures_of_the_size_asked_for_with_usage(gpt: op
 
 
 def test_images_generate_answers_with_decision_model_handle_and_rate_headers(gpt: openai.OpenAI) -> None:
-    raw = gpt.images.with_raw_response.generate(model=MODEL, prompt="a lighthouse", size="1024x1024", quality="low")
+    raw = gpt.images.with_raw_response.generate(
+        model=MODEL, prompt="a lighthouse", size="1024x1024", quality="low"
+    )
     assert raw.headers["x-rollout-decision"].startswith("dec_")
     assert raw.headers["x-rollout-model"].endswith(MODEL)
     assert raw.headers["x-rollout-feedback"]
@@ -84,7 +88,9 @@ def test_images_edit_takes_several_pictures_and_a_mask(gpt: openai.OpenAI) -> No
 
 
 def test_images_generate_streams_partials_and_then_the_whole_picture(gpt: openai.OpenAI) -> None:
-    stream = gpt.images.generate(model=MODEL, prompt="a lighthouse", size="1024x1024", quality="low", stream=True, partial_images=2)
+    stream = gpt.images.generate(
+        model=MODEL, prompt="a lighthouse", size="1024x1024", quality="low", stream=True, partial_images=2
+    )
     events = list(stream)
     assert [event.type for event in events] == [
         "image_generation.partial_image",
@@ -95,7 +101,9 @@ def test_images_generate_streams_partials_and_then_the_whole_picture(gpt: openai
     assert events[-1].usage.output_tokens > 0  # type: ignore[union-attr]
 
 
-def test_models_list_names_what_the_tenant_may_use_in_both_shapes(service: Service, gpt: openai.OpenAI, claude: anthropic.Anthropic) -> None:
+def test_models_list_names_what_the_tenant_may_use_in_both_shapes(
+    service: Service, gpt: openai.OpenAI, claude: anthropic.Anthropic
+) -> None:
     ids = {model.id for model in gpt.models.list()}
     assert {MODEL, CLAUDE} <= ids
     assert CLAUDE in {model.id for model in claude.models.list()}
@@ -121,7 +129,9 @@ def test_messages_create_tells_what_is_in_the_picture(claude: anthropic.Anthropi
 def test_messages_take_a_picture_by_url_which_we_never_fetch(claude: anthropic.Anthropic) -> None:
     image = {"type": "image", "source": {"type": "url", "url": "http://127.0.0.1:1/never.png"}}
     content = [image, {"type": "text", "text": "What is this?"}]
-    answer = claude.messages.create(model=CLAUDE, max_tokens=300, messages=[{"role": "user", "content": content}])  # type: ignore[typeddict-item]
+    answer = claude.messages.create(
+        model=CLAUDE, max_tokens=300, messages=[{"role": "user", "content": content}]
+    )  # type: ignore[typeddict-item]
     assert answer.stop_reason == "end_turn"
 
 
@@ -145,7 +155,9 @@ def test_count_tokens_counts(claude: anthropic.Anthropic) -> None:
     assert claude.messages.count_tokens(model=CLAUDE, messages=vision("What is this?")).input_tokens > 0
 
 
-def test_errors_arrive_as_the_sdks_own_exceptions_with_code_and_param(gpt: openai.OpenAI, claude: anthropic.Anthropic) -> None:
+def test_errors_arrive_as_the_sdks_own_exceptions_with_code_and_param(
+    gpt: openai.OpenAI, claude: anthropic.Anthropic
+) -> None:
     with pytest.raises(openai.NotFoundError) as missing:
         gpt.images.generate(model="gpt-image-99", prompt="x")
     assert missing.value.code == "model_not_found"
@@ -155,5 +167,8 @@ def test_errors_arrive_as_the_sdks_own_exceptions_with_code_and_param(gpt: opena
     with pytest.raises(anthropic.BadRequestError) as refused:
         claude.messages.create(model=CLAUDE, max_tokens=0, messages=vision("x"))
     assert refused.value.body["error"]["details"]["param"] == "max_tokens"  # type: ignore[index, call-overload]
-    with openai.OpenAI(base_url=gpt.base_url, api_key="rk_live_nonsense") as stranger, pytest.raises(openai.AuthenticationError):
+    with (
+        openai.OpenAI(base_url=gpt.base_url, api_key="rk_live_nonsense") as stranger,
+        pytest.raises(openai.AuthenticationError),
+    ):
         stranger.models.list()
