@@ -54,7 +54,7 @@ from rollout.core.holds import (
 from rollout.core.meters import MAX_AMOUNT, Limit, limit_of, open_bucket
 from rollout.db import entries, holds, meters
 from rollout.db.engine import Database, Tx
-from rollout.errors import Conflict, InvalidRequest, LedgerUnavailable, NotFound, OutcomeUnknown
+from rollout.errors import Conflict, InvalidRequest, LedgerUnavailable, NotFound
 from rollout.providers.base import PortError
 from rollout.services.changes import Changes
 from rollout.services.ids import NewId
@@ -206,7 +206,13 @@ class Ledger:
             return _require(tx, hold_id)
 
     def settle_by_hand(
-        self, actor: Actor, hold_id: str, reason: str, cost_usd_micro: int | None, *, dry_run: bool = False
+        self,
+        actor: Actor,
+        hold_id: str,
+        reason: str | None,
+        cost_usd_micro: int | None,
+        *,
+        dry_run: bool = False,
     ) -> Hold:
         """Charge an unknown hold: `cost_usd_micro` as the vendor's books say, or (None) what was reserved.
 
@@ -225,7 +231,7 @@ class Ledger:
 
         return self._by_hand(actor, "hold.settled", hold_id, reason, settle, dry_run=dry_run)
 
-    def void_by_hand(self, actor: Actor, hold_id: str, reason: str, *, dry_run: bool = False) -> Hold:
+    def void_by_hand(self, actor: Actor, hold_id: str, reason: str | None, *, dry_run: bool = False) -> Hold:
         """Charge nothing for an unknown hold. Raises NotFound, Conflict when the hold is not unknown."""
 
         def void(hold: Hold, why: str) -> Void:
@@ -312,7 +318,7 @@ class Ledger:
         actor: Actor,
         action: str,
         hold_id: str,
-        reason: str,
+        reason: str | None,
         operation_on: Callable[[Hold, str], Operation],
         *,
         dry_run: bool,
@@ -383,7 +389,8 @@ class Held:
     def settle(self, actual: Actual, result: StoredResult | None, *, also: Also | None = None) -> None:
         """Charge; `result` is kept for replay, `also(tx, now)` writes rows that commit with the charge.
 
-        Charging again changes nothing. Raises OutcomeUnknown when the charge could not be written: the estimate will be.
+        Charging again changes nothing. Raises LedgerUnavailable when the charge could not be written: then the sweeper and the
+        reconciler charge what was reserved, and nobody may be told to repeat the work.
         """
         if self._done:
             return
@@ -392,7 +399,7 @@ class Held:
         operation = Settle(self._hold.tenant_id, self.id, actual, result, self._owner)
         try:
             reply, _ = self._ledger._persist(operation, also)
-        except LedgerUnavailable as error:
+        except LedgerUnavailable:
             self._done = True
             log.error(
                 "charge_not_written",
@@ -400,7 +407,7 @@ class Held:
                 images=actual.images,
                 **self._names,
             )
-            raise OutcomeUnknown(hold_id=self.id) from error
+            raise
         self._done = True
         settled = _hold_of(reply)
         if settled.cost_usd_micro != actual.cost.usd_micro:

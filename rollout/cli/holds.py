@@ -1,0 +1,63 @@
+"""`rollout holds ...`"""
+
+from __future__ import annotations
+
+import click
+
+from rollout.cli.context import actor, change_options, json_option, said, show, show_rows, wired
+from rollout.core.holds import hold_json
+
+COLUMNS = ("id", "tenant", "state", "feature", "model", "cost_usd_micro", "created_at", "resolution")
+
+
+@click.group()
+def holds() -> None:
+    """Reservations: what runs, what it may cost, and what became of it."""
+
+
+@holds.command("list")
+@click.option("--tenant")
+@click.option(
+    "--state", default="open", show_default=True, help="open, held, dispatched, unknown, settled, void."
+)
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(min=1))
+@json_option
+def list_(tenant: str | None, state: str, limit: int, as_json: bool) -> None:
+    """Holds in one state, newest first."""
+    with wired() as services:
+        found = services.ledger.holds(tenant=tenant, state=state, cursor=None, limit=limit)
+    rows = [hold_json(hold) for hold in found]
+    shown = rows if as_json else [{name: row[name] for name in COLUMNS} for row in rows]
+    show_rows(shown, as_json, f"No hold is {state}.")
+
+
+@holds.command("show")
+@click.argument("hold")
+@json_option
+def show_(hold: str, as_json: bool) -> None:
+    """One hold."""
+    with wired() as services:
+        show(hold_json(services.ledger.get_hold(hold)), as_json)
+
+
+@holds.command("settle")
+@click.argument("hold")
+@click.option("--cost-usd-micro", type=int, help="What the vendor's books say. Default: what was reserved.")
+@change_options
+def settle(hold: str, cost_usd_micro: int | None, reason: str, dry_run: bool, as_json: bool) -> None:
+    """Charge an unknown hold."""
+    with wired() as services:
+        ended = services.ledger.settle_by_hand(actor(), hold, reason, cost_usd_micro, dry_run=dry_run)
+        show(hold_json(ended), as_json)
+    said(f"hold {hold} settled", dry_run)
+
+
+@holds.command("void")
+@click.argument("hold")
+@change_options
+def void(hold: str, reason: str, dry_run: bool, as_json: bool) -> None:
+    """Charge nothing for an unknown hold: the vendor's books say that nothing was done."""
+    with wired() as services:
+        ended = services.ledger.void_by_hand(actor(), hold, reason, dry_run=dry_run)
+        show(hold_json(ended), as_json)
+    said(f"hold {hold} void", dry_run)

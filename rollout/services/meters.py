@@ -1,0 +1,155 @@
+"""Meters: a tenant's quotas, added, changed, archived.
+
+The meter, the cap of its open windows, the tenant's `meter_rev`, the audit entry and the revision are one transaction: the next
+hold is decided on the new value, whatever its caller had in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rollout.core.audit import Actor
+from rollout.core.decisions import FEATURES
+from rollout.core.meters import Meter, default_name, revise
+from rollout.db import meters
+from rollout.db.engine import Database, Tx
+from rollout.errors import Conflict, InvalidRequest, NotFound
+from rollout.services import tenants
+from rollout.services.changes import Change, Changes, as_json
+from rollout.services.ids import NewId
+
+
+class Meters:
+    def __init__(self, database: Database, changes: Changes, new_id: NewId) -> None:
+        self._database, self._changes, self._new_id = database, changes, new_id
+
+    def page(self, *, tenant: str | None, after: str | None, limit: int) -> list[Meter]:
+        """Meters that are not archived, of one tenant or all, in order of id."""
+        with self._database.read() as tx:
+            return meters.page(tx, tenant=tenant, after=after, limit=limit)
+
+    def get(self, meter_id: str) -> Meter:
+        """Raises NotFound, for an archived one too."""
+        with self._database.read() as tx:
+            return _require(tx, meter_id)
+
+    def named(self, tenant_id: str, name: str) -> Meter:
+        """The tenant's meter of that name. Raises NotFound, which lists the names there are."""
+        with self._database.read() as tx:
+            of_tenant = meters.live(tx, tenants.require(tx, tenant_id).id)
+        for meter in of_tenant:
+            if meter.name == name:
+                return meter
+        names = ", ".join(meter.name for meter in of_tenant) or "none"
+        raise NotFound(f"{tenant_id} has no meter {name!r}; it has: {names}.", param="meter")
+
+    def add(
+        self,
+        actor: Actor,
+        tenant_id: str,
+        fields: Mapping[str, Any],
+        reason: str | None,
+        *,
+        dry_run: bool = False,
+    ) -> Meter:
+        """A new meter; `fields` are those of `Meter`, of which unit, period and cap are needed.
+
+        By default it is hard, of level `feature`, in the tenant's time zone, and called after what it counts; without a feature
+        it is of level `tenant` and not hard. Raises NotFound, InvalidRequest, Conflict when the name is taken.
+        """
+        with self._changes.begin(actor, reason, dry_run=dry_run) as change:
+            tenant = tenants.require(change.tx, tenant_id)
+            added = _meter(self._new_id("mtr"), tenant_id, tenant.tz, change.now, fields)
+            meters.lock_owners(change.tx, [tenant_id])
+            if any(other.name == added.name for other in meters.live(change.tx, tenant_id)):
+                raise Conflict(
+                    f"{tenant_id} has a meter {added.name!r} already.",
+                    param="name",
+                    remedy="Change that meter, or give this one a name of its own.",
+                )
+            meters.add(change.tx, added)
+            meters.bump_meter_rev(change.tx, tenant_id)
+            _record(change, "meter.added", None, added)
+        return added
+
+    def change(
+        self,
+        actor: Actor,
+        meter_id: str,
+        fields: Mapping[str, Any],
+        reason: str | None,
+        *,
+        based_on: int | None = None,
+        dry_run: bool = False,
+    ) -> Meter:
+        """Set `cap` and `hard`, from the next hold on. A cap below what is used refuses new work and cancels nothing.
+
+        Raises NotFound, StaleVersion, InvalidRequest.
+        """
+        with self._changes.begin(actor, reason, dry_run=dry_run) as change:
+            before = _require(change.tx, meter_id)
+            tenants.check_version(based_on, before.version, as_json(before))
+            after = revise(before, fields)
+            if after is before:
+                return before
+            meters.lock_owners(change.tx, [after.tenant_id])
+            meters.put(change.tx, after)
+            meters.set_caps(change.tx, after, change.now)
+            meters.bump_meter_rev(change.tx, after.tenant_id)
+            _record(change, "meter.changed", before, after)
+        return after
+
+    def archive(
+        self,
+        actor: Actor,
+        meter_id: str,
+        reason: str | None,
+        *,
+        based_on: int | None = None,
+        dry_run: bool = False,
+    ) -> Meter:
+        """It limits nothing from the next hold on; its books stay, and its name is free. Raises NotFound, StaleVersion."""
+        with self._changes.begin(actor, reason, dry_run=dry_run) as change:
+            before = _require(change.tx, meter_id)
+            tenants.check_version(based_on, before.version, as_json(before))
+            meters.lock_owners(change.tx, [before.tenant_id])
+            meters.archive(change.tx, before, change.now)
+            meters.bump_meter_rev(change.tx, before.tenant_id)
+            _record(change, "meter.archived", before, None)
+        return before
+
+
+def _meter(meter_id: str, tenant_id: str, tz: str, now: int, fields: Mapping[str, Any]) -> Meter:
+    given = {name: value for name, value in fields.items() if value is not None}
+    for name in ("unit", "period", "cap"):
+        if name not in given:
+            raise InvalidRequest(f"A meter needs a {name}.", param=name)
+    feature = given.get("feature")
+    if feature is not None and feature not in FEATURES:
+        raise InvalidRequest(
+            f"There is no feature {feature!r}; there are {', '.join(FEATURES)}.", param="feature"
+        )
+    stated = {
+        "name": default_name(given["unit"], given["period"]),
+        "level": "tenant" if feature is None else "feature",
+        "feature": None,
+        "tz": tz,
+        "hard": feature is not None,
+        **given,
+    }
+    return Meter(id=meter_id, tenant_id=tenant_id, created_at=now, **stated)
+
+
+def _require(tx: Tx, meter_id: str) -> Meter:
+    found = meters.get(tx, meter_id)
+    if found is None:
+        raise NotFound(f"There is no meter {meter_id!r}.", param="meter")
+    return found
+
+
+def _record(change: Change, action: str, before: Meter | None, after: Meter | None) -> None:
+    shown = [as_json(meter) if meter else None for meter in (before, after)]
+    one = after or before
+    assert one is not None
+    change.record(action, subject=one.id, tenant=one.tenant_id, before=shown[0], after=shown[1])
