@@ -17,12 +17,15 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from rollout.errors import (
     AtCapacity,
+    FeatureKilled,
+    FeatureNotEnabled,
     InternalError,
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
     PayloadTooLarge,
     QuotaExceeded,
+    RequestInProgress,
     RolloutError,
     UnsupportedMediaType,
     UpstreamUnavailable,
@@ -45,9 +48,11 @@ ANTHROPIC_TYPES = {
     409: "conflict_error",
     413: "request_too_large",
     429: "rate_limit_error",
-    504: "timeout_error",
     529: "overloaded_error",
 }
+_OWN_OPENAI_TYPE = (QuotaExceeded, FeatureNotEnabled, FeatureKilled, RequestInProgress)
+"""Errors whose OpenAI `type` is their code, as with OpenAI's own `insufficient_quota`."""
+
 OVERLOADED = 529
 """What Anthropic's SDK takes for "come back in a moment"; on Messages it replaces 503."""
 
@@ -103,7 +108,7 @@ def envelope(error: RolloutError, where: Surface, request_id: str | None) -> dic
         inner = {"type": kind, "message": error.message, "details": {"error_code": code, **members}}
         return {"type": "error", "error": inner, "request_id": request_id}
     if where == "openai":
-        own = isinstance(error, QuotaExceeded) or status >= 500
+        own = isinstance(error, _OWN_OPENAI_TYPE) or status >= 500
         kind = code if own else OPENAI_TYPES.get(status, "invalid_request_error")
         return {"error": {"message": error.message, "type": kind, "param": None, "code": code, **members}}
     page = {"type": f"/docs/errors/{code}", "title": error.default_message(), "status": status}
