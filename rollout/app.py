@@ -41,6 +41,7 @@ from rollout.services.images import Images
 from rollout.services.keys import Keys
 from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
+from rollout.services.models import Models
 from rollout.services.plans import Plans
 from rollout.services.registry import Services
 from rollout.services.sandbox import Sandbox
@@ -49,9 +50,7 @@ from rollout.services.tenants import Tenants
 from rollout.services.tokens import Tokens
 from rollout.services.usage import UsageReports
 from rollout.services.workers import Worker, Workers
-from rollout.services.workers import Worker, Workers
 from rollout.settings import Settings
-from rollout.sync.listen import waiter
 from rollout.sync.listen import waiter
 from rollout.sync.refresher import Refresher
 from rollout.web import admission, problems, requests
@@ -96,6 +95,7 @@ def build(
         grants=Grants(database, changes, new_id),
         access=Access(database, changes, new_id),
         meters=Meters(database, changes, new_id),
+        models=Models(features, models, vendors),
         features=features,
         plans=Plans(database, changes),
         explain=Explain(database, state, features),

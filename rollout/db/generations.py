@@ -16,8 +16,6 @@ def add(tx: Tx, new: Generation) -> None:
 
 
 def get(tx: Tx, tenant_id: str, generation_id: str) -> Generation | None:
-    query = sa.select(generation).where(
-        generation.c.tenant_id == tenant_id, generation.c.id == generation_id
-    )
+    query = sa.select(generation).where(generation.c.tenant_id == tenant_id, generation.c.id == generation_id)
     row = tx.execute(query).mappings().one_or_none()
     return Generation(**row) if row else None

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any, Generic, TypeVar
 
@@ -18,15 +18,12 @@ from rollout.core.holds import HoldRequest, StoredResult
 from rollout.core.meters import Limit, Unit
 from rollout.core.uses import Mode
 from rollout.services.features import Features
-from rollout.services.ledger import Held
+from rollout.services.providers import SANDBOX
 from rollout.services.state import Identity
 
 E = TypeVar("E")
 
 log = structlog.get_logger()
-
-SANDBOX = "sandbox"
-"""The vendor that answers in place of others: for test keys, and where a vendor has no key."""
 
 NOT_FOR_REHEARSALS = ("killed", "tenant_halted")
 """Denials that hold for test keys too; all others are about who is in yet, and a test key is always
@@ -75,15 +72,6 @@ class Told:
     now: int
 
 
-@dataclass(frozen=True)
-class Delivered:
-    """A finished answer. `pictures`: base64 text by sha256, for what `result` refers to."""
-
-    result: StoredResult
-    told: Told
-    pictures: Mapping[str, bytes] = field(default_factory=dict)
-
-
 class Opened(Generic[E]):
     """An answer in parts: `told` is known, the first event is there, the others follow.
 
@@ -115,15 +103,16 @@ class Opened(Generic[E]):
             log.warning("work_failed_after_the_caller_left", error=repr(error))
 
 
-def decide(features: Features, call: Call, feature: str) -> Decision:
-    """The decision that lets this call in, before anything of the request is looked at. Raises
+def decide(features: Features, identity: Identity, feature: str) -> Decision:
+    """The decision that lets this caller in, before anything of a request is looked at. Raises
     FeatureNotEnabled, FeatureKilled."""
-    facts = call.identity.facts
-    if call.is_test:
-        decision = features.decide(facts, feature)
-        if decision.reason not in NOT_FOR_REHEARSALS:
-            return decision
-    return features.require(facts, feature)
+    decision = features.decide(identity.facts, feature)
+    return decision if admits(identity, decision) else features.require(identity.facts, feature)
+
+
+def admits(identity: Identity, decision: Decision) -> bool:
+    """Whether the caller gets in: a test key does before the grant."""
+    return decision.allowed or (identity.key.mode == "test" and decision.reason not in NOT_FOR_REHEARSALS)
 
 
 def headers(
@@ -131,15 +120,20 @@ def headers(
 ) -> dict[str, str]:
     """The headers that are stored with a result and told again on a replay."""
     model = resolved.model.name
-    found = {
-        "x-rollout-decision": decision.id,
-        "x-rollout-model": f"{SANDBOX}/{model}" if vendor == SANDBOX else model,
-    }
+    found = model_headers(resolved, warnings)
+    found["x-rollout-decision"] = decision.id
+    found["x-rollout-model"] = f"{SANDBOX}/{model}" if vendor == SANDBOX else model
     if call.is_test:
         found["x-rollout-mode"] = "test"
     if call.idem_key is not None:
         found["Idempotency-Key"] = call.idem_key
-    if warnings:
+    return found
+
+
+def model_headers(resolved: Resolved, more_warnings: Sequence[str] = ()) -> dict[str, str]:
+    """What there is to know of the name that was asked for: warnings, and when it ends."""
+    found = {}
+    if warnings := (*resolved.warnings, *more_warnings):
         found["x-rollout-warnings"] = "; ".join(warnings)
     if resolved.deprecated_at is not None:
         found["Deprecation"] = f"@{resolved.deprecated_at}"  # RFC 9745
@@ -193,5 +187,6 @@ def use(
     }
 
 
-def told_again(held: Held, result: StoredResult) -> Told:
-    return Told({**result.headers, "Idempotent-Replayed": "true"}, held.limits, held.now)
+def told_again(result: StoredResult, limits: tuple[Limit, ...], now: int) -> Told:
+    """What a replay tells: the headers of the first answer, the limits of now."""
+    return Told({**result.headers, "Idempotent-Replayed": "true"}, limits, now)

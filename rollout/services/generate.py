@@ -43,7 +43,7 @@ from rollout.errors import FeatureKilled, InvalidRequest, ResultPurged
 from rollout.providers.base import Fault, ImageCall, Providers, Refused
 from rollout.providers.base import Images as ImagesPort
 from rollout.services import calls, upstream
-from rollout.services.calls import Call, Delivered, Opened, Told
+from rollout.services.calls import Call, Opened, Told
 from rollout.services.features import Features
 from rollout.services.ids import NewId
 from rollout.services.ledger import Held, Ledger
@@ -60,6 +60,25 @@ class Asked:
     members: Mapping[str, Member]
     images: Sequence[Upload] = ()
     mask: Upload | None = None
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A picture on its way, and the request that it belongs to; `at` in UTC epoch seconds."""
+
+    partial: Partial
+    request: ImageRequest
+    at: int
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """Finished pictures: `result` as it is stored, and by sha256 the base64 text of what it refers to."""
+
+    tenant_id: str
+    result: StoredResult
+    told: Told
+    pictures: Mapping[str, bytes]
 
 
 @dataclass(frozen=True)
@@ -101,12 +120,12 @@ class Generate:
 
     def run(self, call: Call, asked: Asked) -> Delivered:
         """The pictures, made now or replayed. Raises RolloutError."""
-        decision = calls.decide(self._features, call, GENERATION)
+        decision = calls.decide(self._features, call.identity, GENERATION)
         with upstream.outcome(decision, repeatable=False) as outcome:
             work = self._prepare(call, decision, asked)
             with self._ledger.hold(_hold_request(work), also=_recorded(work)) as held:
                 if held.replay is not None:
-                    return self._replayed(held, held.replay)
+                    return self._replayed(call, held, held.replay)
                 outcome.dispatched(held.id, work.headers)
                 with _refusal_settled(work, held):
                     finished = upstream.send(lambda: work.port.generate(work.to_send))
@@ -114,18 +133,18 @@ class Generate:
             self._check_not_withheld(work)
             return delivered
 
-    def stream(self, call: Call, asked: Asked) -> Opened[Partial | Delivered]:
+    def stream(self, call: Call, asked: Asked) -> Opened[Preview | Delivered]:
         """Partial pictures, then the Delivered, which comes only once it is settled. Raises
         RolloutError, also while iterating."""
         return Opened(self._parts(call, asked))
 
-    def _parts(self, call: Call, asked: Asked) -> Iterator[Told | Partial | Delivered]:
-        decision = calls.decide(self._features, call, GENERATION)
+    def _parts(self, call: Call, asked: Asked) -> Iterator[Told | Preview | Delivered]:
+        decision = calls.decide(self._features, call.identity, GENERATION)
         with upstream.outcome(decision, repeatable=False) as outcome:
             work = self._prepare(call, decision, asked)
             with self._ledger.hold(_hold_request(work), also=_recorded(work)) as held:
                 if held.replay is not None:
-                    replayed = self._replayed(held, held.replay)
+                    replayed = self._replayed(call, held, held.replay)
                     yield replayed.told
                     yield replayed
                     return
@@ -156,7 +175,7 @@ class Generate:
             vendor=vendor,
             port=port,
             to_send=ImageCall(resolved.model, request, call.upstream_user(self._secret, end_user)),
-            headers=calls.headers(call, decision, resolved, vendor, (*resolved.warnings, *request.warnings)),
+            headers=calls.headers(call, decision, resolved, vendor, request.warnings),
         )
 
     def _settle(self, work: _Work, held: Held, finished: Finished) -> Delivered:
@@ -176,7 +195,7 @@ class Generate:
         usage = None if finished.usage is None else dataclasses.asdict(finished.usage)
         held.settle(Actual(cost, len(kept), usage, finished.vendor_request_id), result, also=own)
         texts = {image.sha256: picture.b64 for image, picture in zip(kept, finished.pictures, strict=True)}
-        return Delivered(result, told, texts)
+        return Delivered(work.call.tenant_id, result, told, texts)
 
     def _keep(self, work: _Work, position: int, picture: Picture, expires_at: int) -> StoredImage:
         """The picture's bytes in the store. Raises Fault for what is no picture."""
@@ -199,16 +218,16 @@ class Generate:
         )
         return Told({**work.headers, "x-rollout-feedback": handle}, held.limits, held.now)
 
-    def _replayed(self, held: Held, result: StoredResult) -> Delivered:
+    def _replayed(self, call: Call, held: Held, result: StoredResult) -> Delivered:
         """The stored answer, as it was first given. Raises ContentRefused if that was it,
         ResultPurged when pictures are gone."""
-        told = calls.told_again(held, result)
+        told = calls.told_again(result, held.limits, held.now)
         if result.status != 200:
             raise upstream.refusal(result.body["category"], told.headers)
         texts = {}
         if result.body["response_format"] == "b64_json":
             texts = {image["$blob"]: self._stored_text(image["$blob"]) for image in result.body["images"]}
-        return Delivered(result, told, texts)
+        return Delivered(call.tenant_id, result, told, texts)
 
     def _stored_text(self, sha256: str) -> bytes:
         data = self._blobs.get(sha256)
@@ -252,7 +271,7 @@ def _recorded(work: _Work) -> Callable[[Tx, str, int], None]:
     return write
 
 
-def _passed_on(work: _Work, held: Held) -> Generator[Partial, None, Finished]:
+def _passed_on(work: _Work, held: Held) -> Generator[Preview, None, Finished]:
     """Partial pictures to the caller; the finished ones are returned, to be settled before anybody
     sees them."""
     finished = None
@@ -261,7 +280,7 @@ def _passed_on(work: _Work, held: Held) -> Generator[Partial, None, Finished]:
             if isinstance(event, Finished):
                 finished = event
             else:
-                yield event
+                yield Preview(event, work.request, held.now)
     if finished is None:
         raise Fault("the stream ended without a finished picture")
     return finished

@@ -21,6 +21,7 @@ from rollout.services.images import Images
 from rollout.services.keys import Keys
 from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
+from rollout.services.models import Models
 from rollout.services.plans import Plans
 from rollout.services.state import State
 from rollout.services.tenants import Tenants
@@ -45,6 +46,7 @@ class Services:
     grants: Grants
     access: Access
     meters: Meters
+    models: Models
     features: Features
     plans: Plans
     explain: Explain

@@ -65,7 +65,7 @@ class Outcome:
     hold_id: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def dispatched(self, hold_id: str, headers: Mapping[str, str]) -> None:
+    def dispatched(self, hold_id: str | None, headers: Mapping[str, str]) -> None:
         """From here on the vendor may have the call."""
         self.hold_id, self.headers = hold_id, headers
 

@@ -1,0 +1,168 @@
+"""Pictures as the `openai` SDK asks for them: `/v1/images/generations`, `/v1/images/edits`, streaming too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from flask import Blueprint, Response
+
+from rollout.core.images import Member, Operation
+from rollout.errors import InvalidRequest
+from rollout.services.calls import Call
+from rollout.services.generate import Asked, Delivered, Preview
+from rollout.web import headers, sse
+from rollout.web.admission import admitted
+from rollout.web.auth import key
+from rollout.web.body import FormBody, form_body, json_body
+from rollout.web.operation import operation
+from rollout.web.wired import services
+
+routes = Blueprint("openai", __name__, url_prefix="/v1")
+
+LARGEST_PROMPT_BODY = 1 << 20
+EVENTS: Mapping[Operation, str] = {"generate": "image_generation", "edit": "image_edit"}
+
+
+@routes.post("/images/generations")
+@operation("Generate pictures", auth=key("generate"), raw_body=("application/json",))
+@admitted("generation")
+def generate_images() -> Response:
+    body = json_body(LARGEST_PROMPT_BODY)
+    return _answer(headers.call(body.content), Asked("generate", _own_members(body.members)))
+
+
+@routes.post("/images/edits")
+@operation("Edit pictures", auth=key("generate"), raw_body=("multipart/form-data",))
+@admitted("generation")
+def edit_images() -> Response:
+    body = form_body()
+    return _answer(headers.call(body.content), _edit(body))
+
+
+def _answer(call: Call, asked: Asked) -> Response:
+    if bytes(asked.members.get("stream", b"")).strip() == b"true":
+        opened = services().generate.stream(call, asked)
+        return sse.respond(opened, lambda part: _event(asked.operation, part))
+    delivered = services().generate.run(call, asked)
+    return headers.tell(Response(_body(delivered), content_type="application/json"), delivered.told)
+
+
+def _edit(body: FormBody) -> Asked:
+    files = dict(body.files)
+    images = [upload for name in ("image", "image[]") for upload in files.pop(name, ())]
+    masks = files.pop("mask", ())
+    for name in (*files, *(name for name in ("image", "image[]", "mask") if name in body.fields)):
+        reason = "is not a file of this request" if name in files else "must be a file, with a filename"
+        raise InvalidRequest(
+            f"`{name[:100]}` {reason}.", param=name[:100], remedy="Files are image, image[] and mask."
+        )
+    if len(masks) > 1:
+        raise InvalidRequest("`mask` was sent more than once.", param="mask", remedy="Send one mask.")
+    return Asked("edit", _own_members(body.fields), images, masks[0] if masks else None)
+
+
+def _own_members(members: Mapping[str, Member]) -> dict[str, Member]:
+    """All members but our own extensions, which no vendor sees. Raises InvalidRequest for one that is asked for."""
+    for name, value in _extensions(members).items():
+        if name not in ("refine_prompt", "evaluate"):
+            raise InvalidRequest(
+                f"`rollout.{name[:100]}` is not an extension of this service.", param=f"rollout.{name[:100]}"
+            )
+        if bytes(value).strip() not in (b"false", b"null"):
+            raise InvalidRequest(
+                f"`rollout.{name}` is not offered here.",
+                param=f"rollout.{name}",
+                remedy=f"Leave out rollout.{name}.",
+            )
+    return {
+        name: value
+        for name, value in members.items()
+        if name != "rollout" and not name.startswith("rollout[")
+    }
+
+
+def _extensions(members: Mapping[str, Member]) -> dict[str, Member]:
+    """`{"rollout": {"evaluate": true}}`, or `rollout[evaluate]=true` in a form."""
+    found = {
+        name[8:-1]: value
+        for name, value in members.items()
+        if name.startswith("rollout[") and name.endswith("]")
+    }
+    sent = members.get("rollout")
+    if sent is None or bytes(sent) == b"null":
+        return found
+    try:
+        return found | msgspec.json.decode(sent, type=dict[str, msgspec.Raw])
+    except msgspec.DecodeError:
+        raise InvalidRequest("`rollout` must be an object.", param="rollout") from None
+
+
+def _body(delivered: Delivered) -> bytes:
+    result = delivered.result.body
+    shown = {
+        "created": result["created"],
+        "data": [_picture(delivered, image) for image in result["images"]],
+        "usage": _usage(result["usage"]),
+        **_told_by_vendor(result),
+    }
+    return msgspec.json.encode({name: value for name, value in shown.items() if value is not None})
+
+
+def _picture(delivered: Delivered, image: Mapping[str, Any]) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    if delivered.result.body["response_format"] == "url":
+        shown["url"] = services().images.url(
+            delivered.tenant_id, image["id"], delivered.result.body["expires_at"]
+        )
+    else:
+        shown["b64_json"] = _text(delivered.pictures[image["$blob"]])
+    if image["revised_prompt"] is not None:
+        shown["revised_prompt"] = image["revised_prompt"]
+    return shown
+
+
+def _event(operation: Operation, part: Preview | Delivered) -> bytes:
+    """One event; the finished pictures of one call are as many events."""
+    prefix = EVENTS[operation]
+    if isinstance(part, Preview):
+        name, request = f"{prefix}.partial_image", part.request
+        shown = {
+            "type": name,
+            "b64_json": _text(part.partial.picture.b64),
+            "partial_image_index": part.partial.index,
+            "created_at": part.at,
+            "background": request.background or "auto",
+            "output_format": request.output_format or "png",
+            "quality": request.quality or "auto",
+            "size": request.size or "auto",
+        }
+        return sse.event(name, msgspec.json.encode(shown))
+    name, result = f"{prefix}.completed", part.result.body
+    rest = {"created_at": result["created"], "usage": _usage(result["usage"]), **_told_by_vendor(result)}
+    return b"".join(
+        sse.event(name, msgspec.json.encode({"type": name, **_picture(part, image), **rest}))
+        for image in result["images"]
+    )
+
+
+def _told_by_vendor(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: result[name] for name in ("background", "output_format", "quality", "size")}
+
+
+def _usage(usage: Mapping[str, int] | None) -> dict[str, Any] | None:
+    """Token usage in the shape of OpenAI's images API."""
+    if usage is None:
+        return None
+    return {
+        "input_tokens": usage["input"],
+        "output_tokens": usage["output"],
+        "total_tokens": usage["input"] + usage["output"],
+        "input_tokens_details": {"text_tokens": usage["text_in"], "image_tokens": usage["image_in"]},
+    }
+
+
+def _text(b64: bytes) -> msgspec.Raw:
+    """Base64 as a JSON string, without looking at it: it holds nothing that JSON escapes."""
+    return msgspec.Raw(b'"' + b64 + b'"')
