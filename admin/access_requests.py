@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask import Blueprint
+from pydantic import StrictBool, StrictInt
 
 from rollout.core.grants import RequestState, Standing, access_request_json
 from rollout.core.meters import Period, Unit
@@ -33,8 +34,8 @@ class ApprovedMeter(Shape):
     unit: Unit
     period: Period
     tz: str | None = None
-    cap: int
-    hard: bool = True
+    cap: StrictInt
+    hard: StrictBool = True
 
 
 class ApprovalIn(Shape):

@@ -17,7 +17,7 @@ from rollout.core.grants import (
     access_request_json,
     grant_json,
 )
-from rollout.core.meters import Meter, default_name, meter_json, revise
+from rollout.core.meters import Meter, meter_json, revise
 from rollout.core.tenants import Tenant
 from rollout.core.times import rfc3339
 from rollout.db import access_requests, grants, meters, plans
@@ -26,6 +26,7 @@ from rollout.errors import Conflict, InvalidRequest, NotFound
 from rollout.services.changes import Change, Changes, as_json
 from rollout.services.grants import admit, answer
 from rollout.services.ids import NewId
+from rollout.services.meters import new_meter
 from rollout.services.tenants import check_version, require
 
 ASKED = "asked by the tenant"
@@ -212,11 +213,9 @@ def _quota_of_phase(tx: Tx, feature: str) -> Sequence[Mapping[str, Any]]:
 def _meter(
     meter_id: str, tenant: Tenant, feature: str, position: int, fields: Mapping[str, Any], now: int
 ) -> Meter:
-    """A meter from `fields`, by default of the feature, hard, in the tenant's time zone. Raises InvalidRequest."""
-    name = default_name(fields["unit"], fields["period"])
-    stated = {"name": name, "level": "feature", "feature": feature, "tz": tenant.tz, **fields}
+    """A meter as `Meters.add` would make it; raises InvalidRequest that says which one of the list is wrong."""
     try:
-        return Meter(id=meter_id, tenant_id=tenant.id, created_at=now, **stated)
+        return new_meter(meter_id, tenant.id, tenant.tz, now, {"feature": feature, **fields})
     except InvalidRequest as wrong:
         where = f"meters.{position}.{wrong.members['param']}"
         raise InvalidRequest(wrong.message, remedy=wrong.remedy_text, param=where) from None

@@ -60,7 +60,7 @@ class Meters:
         """
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
             tenant = tenants.require(change.tx, tenant_id)
-            added = _meter(self._new_id("mtr"), tenant_id, tenant.tz, change.now, fields)
+            added = new_meter(self._new_id("mtr"), tenant_id, tenant.tz, change.now, fields)
             meters.lock_owners(change.tx, [tenant_id])
             if any(other.name == added.name for other in meters.live(change.tx, tenant_id)):
                 raise Conflict(
@@ -120,7 +120,8 @@ class Meters:
         return before
 
 
-def _meter(meter_id: str, tenant_id: str, tz: str, now: int, fields: Mapping[str, Any]) -> Meter:
+def new_meter(meter_id: str, tenant_id: str, tz: str, now: int, fields: Mapping[str, Any]) -> Meter:
+    """A meter from what was said of it, with the defaults that `Meters.add` promises. Raises InvalidRequest."""
     given = {name: value for name, value in fields.items() if value is not None}
     for name in ("unit", "period", "cap"):
         if name not in given:

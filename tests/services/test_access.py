@@ -315,7 +315,7 @@ def test_a_tenant_takes_its_request_back_and_may_ask_anew(access: Access, servic
 def test_a_decided_request_cannot_be_withdrawn(access: Access, services: SimpleNamespace) -> None:
     standing = ask(services)
     access.approve(ALICE, standing.request.id, "good")
-    with pytest.raises(Conflict, match="approved at .* cannot be withdrawn") as caught:
+    with pytest.raises(Conflict, match=r"approved at .* cannot be withdrawn") as caught:
         access.withdraw(KEY, "acme", standing.request.id)
     assert "alice" not in caught.value.message
 
