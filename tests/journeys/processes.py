@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,6 @@ def wait_until(
     condition: Callable[[], object], what: str, log: Path | None = None, seconds: float = START_SECONDS
 ) -> None:
     """Poll `condition`; fails, with the log, when it does not come true in time."""
-    import time
 
     deadline = time.monotonic() + seconds
     pause = 0.02

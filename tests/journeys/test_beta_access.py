@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import anthropic
 import openai
 import pytest
-from processes import Service, Starter, wait_until
+from processes import Service, Starter, call, wait_until
 
 MODEL = "gpt-image-2.6-flare"
 GENERATION = "image-generation"
@@ -85,7 +86,7 @@ def test_the_command_line_lets_a_tenant_in_and_a_running_worker_follows(service:
         service.rollout("tenants", "add", "hooli", "--name", "Hooli", "--reason", "by hand").returncode == 0
     )
     made = service.rollout("keys", "add", "hooli", "--name", "ci", "--reason", "by hand", "--json")
-    service.demo["tenants"]["hooli"] = {"key": __import__("json").loads(made.stdout)["secret"]}
+    service.demo["tenants"]["hooli"] = {"key": json.loads(made.stdout)["key"]}
     assert not generates(service, "hooli")
     granted = service.rollout(
         "grants", "add", "hooli", GENERATION, "--until", "2099-01-01", "--reason", "by hand"
@@ -116,8 +117,6 @@ def test_feedback_is_taken_by_key_and_by_handle_and_the_latest_wins(service: Ser
             extra_headers={"x-rollout-end-user": "reader-7"},
         )
     handle = raw.headers["x-rollout-feedback"]
-    from processes import call
-
     status, _, first = call("POST", f"{service.url}/api/v1/feedback", {"handle": handle, "rating": "up"})
     assert status == 201
     status, _, second = call(

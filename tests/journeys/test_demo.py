@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -73,8 +74,6 @@ def test_every_printed_command_works_as_pasted_and_a_second_run_keeps_the_keys(t
 
 
 def test_a_port_in_use_makes_the_demo_take_the_next_and_serve_refuse(tmp_path: Path) -> None:
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

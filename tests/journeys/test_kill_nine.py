@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextlib
+import json
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -41,10 +45,8 @@ def test_a_worker_killed_in_mid_call_comes_back_and_its_call_is_charged_by_estim
     )
 
     def generate() -> None:
-        try:
+        with contextlib.suppress(OSError):
             service.call("POST", PATH, {"prompt": "sandbox:slow=20s boat", **BODY}, key=service.key("acme"))
-        except OSError:
-            pass
 
     caller = threading.Thread(target=generate, daemon=True)
     caller.start()
@@ -71,12 +73,8 @@ def test_a_worker_killed_in_mid_call_comes_back_and_its_call_is_charged_by_estim
 def test_a_request_that_hangs_up_is_settled_and_its_picture_kept(
     starter: Starter, new_database: Callable[..., str]
 ) -> None:
-    import socket
-
     vendor = starter.vendor()
     service = starter.service(new_database("sqlite"), vendor=vendor)
-    import json
-
     body = json.dumps({"prompt": "sandbox:slow=1s boat", **BODY}).encode()
     host, port = service.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as line:

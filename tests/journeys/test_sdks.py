@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import anthropic
 import openai
 import pytest
-from processes import Process, Service, Starter
 from PIL import Image
+from processes import Process, Service, Starter
 
 MODEL = "gpt-image-2.6-flare"
 CLAUDE = "claude-sonnet-5-5"
@@ -148,7 +148,7 @@ def test_messages_think_when_asked(claude: anthropic.Anthropic) -> None:
     answer = claude.messages.create(
         model=CLAUDE, max_tokens=4000, thinking={"type": "adaptive"}, messages=vision("What is this?")
     )
-    assert [block.type for block in answer.content][0] == "thinking"
+    assert answer.content[0].type == "thinking"
 
 
 def test_count_tokens_counts(claude: anthropic.Anthropic) -> None:
