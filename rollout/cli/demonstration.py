@@ -207,11 +207,11 @@ def _access(services: Services, tenant: Tenant, kept: dict[str, Any]) -> dict[st
 
 
 def _new_key(services: Services, tenant: Tenant, mode: Mode) -> str:
-    return str(services.keys.add(ACTOR, tenant.id, NewKey(f"demo {mode}", mode), REASON).text)
+    return str(services.keys.add(ACTOR, tenant.id, NewKey(f"demo {mode}", mode), REASON).secret)
 
 
 def _new_token(services: Services) -> str:
-    return str(services.tokens.add(ACTOR, NewToken("demo", "admin"), REASON).text)
+    return str(services.tokens.add(ACTOR, NewToken("demo", "admin"), REASON).secret)
 
 
 def _opens(identify: Callable[[str], object], text: str | None) -> bool:
