@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -45,5 +44,5 @@ def _values(value: Tenant) -> dict[str, Any]:
     }
 
 
-def _tenant(row: Mapping[str, Any]) -> Tenant:
+def _tenant(row: sa.RowMapping) -> Tenant:
     return Tenant(**row)
