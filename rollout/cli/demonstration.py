@@ -35,8 +35,8 @@ WIDE = {
     "request-minute": 600,
     "concurrent": 40,
 }
-SPENT = 1_000_000
-"""What umbrella may spend in its life, and has spent: one dollar in micro-dollars."""
+SPENT = 900_000
+"""What umbrella may spend in its life, and has spent, in micro-dollars."""
 
 TENANTS = (
     Tenant("acme", "Acme Studios", "Europe/Berlin", attributes={"program": "beta"}),
@@ -145,9 +145,9 @@ def _commands(settings: Settings, seeded: dict[str, Any]) -> Iterator[tuple[str,
     )
     yield "globex is refused, and told why", _curl(url, "/v1/images/generations", keys["globex"], picture)
     yield "globex asks for access", _curl(url, "/api/v1/access-requests", keys["globex"], wish)
-    yield "you see who asks, and let globex in", f"{_rollout(settings)} access-requests list"
+    yield "you see who asks", f"{_rollout(settings)} access-requests list"
     yield (
-        "   (or approve the request by its id)",
+        "you let globex in, and its next picture succeeds",
         f"{_rollout(settings)} grants add globex {GENERATION} --reason 'a good use case'",
     )
     yield "what initech has left", f"curl -s {url}/api/v1/quotas -H 'Authorization: Bearer {keys['initech']}'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
@@ -46,7 +47,7 @@ def demo() -> None:
         sys.exit(
             "error: the demo uses an embedded database: unset ROLLOUT_DATABASE_URL, or run `rollout serve`."
         )
-    log.configure(settings.log_level, settings.log_format)
+    log.configure("error", settings.log_format)
     bound = _bound(settings.listen, tries=20)
     settings = demonstration.at_port(settings, bound.getsockname()[1])
     with refusals():
@@ -115,12 +116,13 @@ def _bound(address: str, tries: int = 1) -> socket.socket:
 def _prepare(settings: Settings) -> None:
     """A fresh database gets the gated feature's plan, so that `serve` needs no seeding."""
     from rollout.app import build
+    from rollout.core.audit import Actor
 
-    services = build(settings)
-    try:
-        services.plans.ensure_seed()
-    finally:
-        services.close()
+    with (
+        contextlib.closing(build(settings)) as services,
+        services.changes.begin(Actor("system:serve"), "first start") as change,
+    ):
+        services.plans.ensure_plan(change)
 
 
 def _serve(settings: Settings, bound: socket.socket) -> None:
