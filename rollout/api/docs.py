@@ -67,10 +67,11 @@ class ErrorPage:
     why: str
     do: str
     members: Mapping[str, Any]
+    heading: str = ""
 
     @property
     def title(self) -> str:
-        return self.kinds[0].default_message()
+        return self.heading or self.kinds[0].default_message().rstrip(".")
 
     @property
     def retry(self) -> str:
