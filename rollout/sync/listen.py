@@ -7,6 +7,8 @@ once.
 
 from __future__ import annotations
 
+import selectors
+import socket
 import threading
 from typing import Any, Protocol
 
@@ -23,7 +25,7 @@ class Waiter(Protocol):
     def wait(self) -> None: ...
 
     def wake(self) -> None:
-        """End a wait early, from another thread, where that is possible."""
+        """End this wait, and every later one, at once; from another thread."""
 
     def close(self) -> None: ...
 
@@ -52,13 +54,13 @@ class Poll:
 
 
 class Listener:
-    """LISTEN on a direct connection of its own (a pooler in transaction mode would swallow it), and
-    `interval`."""
+    """LISTEN on a direct connection of its own (a pooler in transaction mode would swallow it), and `interval`."""
 
     def __init__(self, database_url: str, interval: float) -> None:
         self._url = database_url.replace("postgresql+psycopg:", "postgresql:", 1)
-        self._interval, self._woken = interval, threading.Event()
+        self._interval, self._is_away = interval, False
         self._connection: Any = None
+        self._waking, self._woken = socket.socketpair()
 
     def wait(self) -> None:
         import psycopg
@@ -67,20 +69,31 @@ class Listener:
             if self._connection is None:
                 self._connection = self._connect()
                 return
-            for _ in self._connection.notifies(timeout=self._interval, stop_after=1):
+            self._wait_for(self._connection.fileno())
+            for _ in self._connection.notifies(timeout=0):
                 pass
         except psycopg.Error as error:
-            log.warning("listener_lost", error=str(error))
-            self.close()
-            self._woken.wait(self._interval)
+            if self._connection is None:
+                self._wait_for()
+            if not self._is_away:
+                log.warning("listener_lost", error=str(error))
+            self._is_away = True
+            self._hang_up()
 
     def wake(self) -> None:
-        self._woken.set()
+        self._waking.send(b"!")
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._hang_up()
+        self._waking.close()
+        self._woken.close()
+
+    def _wait_for(self, *descriptors: int) -> None:
+        """Until one of them has something to say, `wake` is called, or the interval is over."""
+        with selectors.DefaultSelector() as selector:
+            for descriptor in (*descriptors, self._woken.fileno()):
+                selector.register(descriptor, selectors.EVENT_READ)
+            selector.select(self._interval)
 
     def _connect(self) -> Any:
         import psycopg
@@ -94,5 +107,11 @@ class Listener:
             keepalives_count=3,
         )
         connection.execute(f"LISTEN {CHANNEL}")
+        self._is_away = False
         log.info("listening")
         return connection
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
