@@ -52,7 +52,7 @@ class SandboxMessages:
         self._sleep, self._hang_seconds = sleep, hang_seconds
 
     def create(self, call: MessageCall) -> MessageAnswer:
-        request = _decoded(call.body)
+        request = decoded(call.body)
         steering = steering_of(last_prompt(request))
         suffer(steering, self._sleep, self._hang_seconds, streaming=False)
         message = self.make(call, request, steering)
@@ -62,18 +62,25 @@ class SandboxMessages:
 
     @contextmanager
     def stream(self, call: MessageCall) -> Iterator[Iterator[MessageEvent]]:
-        request = _decoded(call.body)
+        request = decoded(call.body)
         steering = steering_of(last_prompt(request))
         suffer(steering, self._sleep, self._hang_seconds, streaming=True)
         yield cut_short(_read_events(events_of(self.make(call, request, steering))), steering)
 
     def count_tokens(self, call: MessageCall) -> bytes:
-        request = _decoded(call.body)
+        request = decoded(call.body)
         suffer(steering_of(last_prompt(request)), self._sleep, self._hang_seconds, streaming=False)
-        return _json({"input_tokens": _understand(request).input_tokens})
+        return _json(self.count(request))
+
+    def count(self, request: Mapping[str, Any]) -> dict[str, int]:
+        """The answer of count_tokens, with no fault. Raises Rejected."""
+        return {"input_tokens": _understand(request).input_tokens}
 
     def make(self, call: MessageCall, request: Mapping[str, Any], steering: Steering) -> dict[str, Any]:
         """The whole message as the vendor would answer it, with no fault. Raises Rejected."""
+        most = call.model.max_tokens
+        if most and request.get("max_tokens", 0) > most:
+            raise Rejected(f"at most {most} output tokens for {call.model.name}", param="max_tokens")
         asked = _understand(request)
         content, stop_reason, output_tokens = _content(request, asked)
         details = None
@@ -107,6 +114,17 @@ class SandboxMessages:
         if steering.nousage:
             del message["usage"]
         return message
+
+
+def decoded(body: bytes) -> dict[str, Any]:
+    """A Messages request. Raises Rejected for what is none."""
+    try:
+        request = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise Rejected(f"The body is not JSON: {error}") from error
+    if not isinstance(request, dict) or not isinstance(request.get("messages"), list):
+        raise Rejected("messages: Field required", param="messages")
+    return request
 
 
 def last_prompt(request: Mapping[str, Any]) -> str:
@@ -263,16 +281,6 @@ def _within(text: str, tokens: int) -> str:
 
 def _tokens(text: str) -> int:
     return -(-len(text.encode()) // _BYTES_PER_TOKEN)
-
-
-def _decoded(body: bytes) -> dict[str, Any]:
-    try:
-        request = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise Rejected(f"The body is not JSON: {error}") from error
-    if not isinstance(request, dict) or not isinstance(request.get("messages"), list):
-        raise Rejected("messages: Field required", param="messages")
-    return request
 
 
 def _json(value: Any) -> bytes:
