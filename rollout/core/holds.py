@@ -552,7 +552,7 @@ def _settle(books: _Books, op: Settle) -> Reply:
         cost_usd_micro=actual.cost.usd_micro,
         settled_from=actual.cost.settled_from,
         price_id=actual.cost.price_id,
-        usage=actual.usage,
+        usage={**(actual.usage or {}), "images": actual.images},
         upstream_id=actual.upstream_id or hold.upstream_id,
         result=op.result,
         lease_until=None,

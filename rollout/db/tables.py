@@ -227,7 +227,7 @@ hold = Table(
     Column("price_id", String(80)),
     Column("cost_usd_micro", BigInteger, nullable=False),  # reserved: the most it may cost; settled: what it cost; void: 0
     Column("settled_from", String(16)),  # usage, price_list, estimate
-    Column("usage", Json),  # tokens and images as the vendor told them
+    Column("usage", Json),  # tokens as the vendor told them, and pictures: core.catalogue.Usage, "images"
     Column("lease_until", BigInteger),  # held, dispatched: the owner's lease; unknown: when the grace ends; else null
     Column("upstream_id", String(200)),
     Column("result", Json),
