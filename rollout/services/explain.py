@@ -139,7 +139,6 @@ def _detail(decision: Decision, facts: TenantFacts, snapshot: Snapshot, properti
     return {
         "segment": f"On: its attributes meet a segment that is open in {phase}.",
         "percentage": f"On: its bucket {bucket} lies within the share that is open in {phase}.",
-        "flags_stale": "Off: this process could not confirm its state; the database may be away.",
         "flag_unknown": f"Off: there is no plan for {feature}, or its flag was refused (see the log).",
         "not_granted": f"Off: {phase} lets in tenants with a grant that counts, and there is none.",
     }.get(

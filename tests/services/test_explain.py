@@ -1,0 +1,132 @@
+"""An admin learns why, from the same engine that decided, and what would change it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from doors import ALICE, BOB
+from phases import wire_phases
+
+from rollout.core.decisions import ANALYSIS, GENERATION
+from rollout.core.plans import partner_bucket
+from rollout.db import plans
+from rollout.db.engine import Database
+from rollout.errors import InvalidRequest, NotFound
+
+
+@pytest.fixture
+def services(database: Database, clock: Any) -> SimpleNamespace:
+    return wire_phases(database, clock)
+
+
+def bucket(services: SimpleNamespace, tenant: str) -> int:
+    with services.database.read() as tx:
+        running = plans.get(tx, GENERATION)
+    assert running is not None
+    return partner_bucket(running.plan.salt, tenant)
+
+
+def test_who_is_out_and_what_would_let_it_in(services: SimpleNamespace) -> None:
+    found = services.explain.explain("globex", GENERATION)
+    assert found["decision"]["reason"] == "not_granted"
+    assert found["detail"] == "Off: private_beta lets in tenants with a grant that counts, and there is none."
+    assert found["would_change"] == [
+        "On with a grant in cohort internal (internal, open).",
+        "On with a grant (private_beta, open).",
+        "On with another value of program once wider_beta is reached.",
+        *_by_share(bucket(services, "globex")),
+        "On once general_availability is reached.",
+    ]
+    assert [(item["phase"], item["open"]) for item in found["audiences"]][:3] == [
+        ("internal", True),
+        ("private_beta", True),
+        ("wider_beta", False),
+    ]
+    assert found["audiences"][1]["constraints"][0] == {
+        "contextName": "grant",
+        "operator": "IN",
+        "values": ["active"],
+        "actual": "none",
+        "outcome": False,
+    }
+
+
+def _by_share(number: int) -> list[str]:
+    if number < 1_000:
+        return ["On once percentage is reached."]
+    return [f"On from a share of {(number + 1) / 100:.2f} % once percentage is reached."]
+
+
+def test_who_is_in_by_a_grant_and_until_when(services: SimpleNamespace, clock: Any) -> None:
+    given = services.grants.add(ALICE, "acme", GENERATION, "first partner", expires_at=int(clock()) + 3600)
+    found = services.explain.explain("acme", GENERATION)
+    assert found["decision"]["allowed"] is True
+    assert found["detail"] == (
+        f"On: granted ({given.id}, from 2026-11-22T12:00:00Z to 2026-11-22T13:00:00Z: first partner)."
+    )
+    assert found["would_change"] == ["Looked at anew at 2026-11-22T13:00:00Z, when the grant ends."]
+    assert found["rows"]["grant"]["id"] == given.id
+    assert found["rows"]["run"]["phase"] == "private_beta"
+    assert found["properties"]["grant"] == "active"
+    clock.advance(3600)
+    assert services.explain.explain("acme", GENERATION)["detail"].startswith("Off: the grant has expired")
+
+
+def test_kills_and_halts_name_who_and_why(services: SimpleNamespace) -> None:
+    services.features.kill(BOB, GENERATION, "abuse", tenant="acme")
+    halted = services.explain.explain("acme", GENERATION)
+    assert halted["detail"] == "Off: halted for acme by token:bob at 2026-11-22T12:00:00Z: abuse"
+    assert halted["would_change"] == ["On if the plan lets it in: revive image-generation for acme."]
+    assert halted["properties"]["halt"] == "1"
+    services.features.kill(BOB, GENERATION, "bad pictures")
+    killed = services.explain.explain("globex", GENERATION)
+    assert killed["detail"] == "Off: killed for everyone by token:bob at 2026-11-22T12:00:00Z: bad pictures"
+    assert killed["would_change"] == ["On for whom the plan lets in: revive image-generation."]
+    assert killed["rows"]["kill"]["reason"] == "bad pictures"
+
+
+def test_a_later_phase(services: SimpleNamespace) -> None:
+    services.tenants.change(ALICE, "acme", {"attributes": {"program": "beta"}}, "joined")
+    services.plans.advance(BOB, GENERATION, "ready")
+    assert services.explain.explain("acme", GENERATION)["detail"].startswith(
+        "On: its attributes meet a segment"
+    )
+    out = services.explain.explain("globex", GENERATION)
+    assert out["decision"]["reason"] == "not_in_phase"
+    assert out["detail"].startswith("Off: none of the audiences that are open in wider_beta")
+    services.plans.advance(BOB, GENERATION, "launch", to="general_availability")
+    assert (
+        services.explain.explain("globex", GENERATION)["detail"]
+        == "On: general_availability is open to all tenants."
+    )
+
+
+def test_a_share_names_the_bucket(services: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rollout.core.decisions.partner_bucket", lambda _salt, _tenant: 999)
+    services.plans.advance(BOB, GENERATION, "ready", to="percentage")
+    found = services.explain.explain("globex", GENERATION)
+    assert found["detail"] == "On: its bucket 999 lies within the share that is open in percentage."
+    assert found["would_change"] == []
+
+
+def test_analysis_has_no_plan_to_explain(services: SimpleNamespace) -> None:
+    found = services.explain.explain("globex", ANALYSIS)
+    assert found["detail"] == "On: no plan, generally available."
+    assert (found["audiences"], found["properties"], found["would_change"]) == ([], {}, [])
+
+
+def test_without_a_plan_it_says_so(services: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rollout.services.state.plans.all_", lambda _tx: {})
+    services.tenants.change(ALICE, "acme", {"name": "Acme Ltd"}, "their wish")
+    found = services.explain.explain("acme", GENERATION)
+    assert found["detail"].startswith("Off: there is no plan for image-generation")
+    assert found["would_change"] == ["On for whom it lets in: a plan for image-generation."]
+
+
+def test_it_needs_a_tenant_and_a_feature_that_exist(services: SimpleNamespace) -> None:
+    with pytest.raises(NotFound):
+        services.explain.explain("nobody", GENERATION)
+    with pytest.raises(InvalidRequest):
+        services.explain.explain("acme", "image-painting")

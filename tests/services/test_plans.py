@@ -1,0 +1,181 @@
+"""Moving a plan: who comes and goes, what is written down, and that of two people at once only one moves it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from doors import ALICE, BOB
+from phases import wire_phases
+
+from rollout.core.decisions import ANALYSIS, GENERATION
+from rollout.core.tenants import Tenant
+from rollout.db import audit
+from rollout.db.engine import Database
+from rollout.errors import Conflict, InvalidRequest, NotFound, StaleVersion
+from rollout.services import plans as plans_module
+from rollout.services.changes import Change, Changes
+from rollout.services.plans import Plans
+
+
+@pytest.fixture
+def services(database: Database, clock: Any) -> SimpleNamespace:
+    return wire_phases(database, clock)
+
+
+def standing(services: SimpleNamespace) -> tuple[str, str, int]:
+    plan = services.plans.get(GENERATION)
+    return plan["run"]["phase"], plan["run"]["state"], plan["version"]
+
+
+def test_a_new_plan_stands_at_private_beta(services: SimpleNamespace) -> None:
+    assert standing(services) == ("private_beta", "running", 1)
+    assert [plan["feature"] for plan in services.plans.list()] == [GENERATION]
+
+
+def test_seeding_again_changes_nothing(services: SimpleNamespace, database: Database) -> None:
+    before = services.plans.get(GENERATION)
+    services.plans.advance(ALICE, GENERATION, "ready")
+    with Changes(database).begin(ALICE, "seed again") as change:
+        services.plans.ensure_plan(change)
+    after = services.plans.get(GENERATION)
+    assert after["run"]["phase"] == "wider_beta"
+    assert after["phases"][0] == before["phases"][0]
+
+
+def test_an_advance_lets_in_more_and_loses_nobody(services: SimpleNamespace) -> None:
+    services.grants.add(ALICE, "globex", GENERATION, "partner")
+    services.tenants.change(ALICE, "acme", {"attributes": {"program": "beta"}}, "joined")
+    services.state.refresh()
+    moved = services.plans.advance(BOB, GENERATION, "ready")
+    assert moved["tenants"] == {"gained": 1, "lost": 0, "examined": 2, "complete": True}
+    assert standing(services) == ("wider_beta", "running", 2)
+    services.state.refresh()
+    reasons = [
+        services.features.decide(services.state.facts(tenant), GENERATION) for tenant in ("acme", "globex")
+    ]
+    assert [decision.reason for decision in reasons] == ["segment", "granted"]
+
+
+def test_general_availability_lets_in_everyone_but_who_is_halted_or_suspended(
+    services: SimpleNamespace,
+) -> None:
+    services.features.kill(BOB, GENERATION, "abuse", tenant="globex")
+    services.tenants.add(ALICE, Tenant("initech", "Initech"), "new")
+    services.tenants.set_state(ALICE, "initech", "suspended", "unpaid")
+    moved = services.plans.advance(BOB, GENERATION, "launch", to="general_availability")
+    assert moved["tenants"] == {"gained": 1, "lost": 0, "examined": 2, "complete": True}
+
+
+def test_a_rollback_says_how_many_it_removes(services: SimpleNamespace) -> None:
+    services.grants.add(ALICE, "globex", GENERATION, "partner")
+    services.plans.advance(BOB, GENERATION, "launch", to="general_availability")
+    moved = services.plans.rollback(BOB, GENERATION, "complaints", to="private_beta")
+    assert moved["tenants"] == {"gained": 0, "lost": 1, "examined": 2, "complete": True}
+    assert standing(services) == ("private_beta", "running", 3)
+
+
+def test_the_count_says_so_when_it_did_not_look_at_everyone(
+    services: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plans_module, "EXAMINED_TENANTS", 3)
+    monkeypatch.setattr(plans_module, "PAGE", 2)
+    for number in range(3):
+        services.tenants.add(ALICE, Tenant(f"tenant-{number}", "A tenant"), "new")
+    moved = services.plans.advance(BOB, GENERATION, "launch", to="general_availability", dry_run=True)
+    assert moved["tenants"] == {"gained": 3, "lost": 0, "examined": 3, "complete": False}
+    monkeypatch.setattr(plans_module, "EXAMINED_TENANTS", 100)
+    moved = services.plans.advance(BOB, GENERATION, "launch", to="general_availability", dry_run=True)
+    assert moved["tenants"] == {"gained": 5, "lost": 0, "examined": 5, "complete": True}
+
+
+def test_runs_are_kept_newest_first(services: SimpleNamespace, clock: Any) -> None:
+    clock.advance(60)
+    services.plans.advance(BOB, GENERATION, "ready")
+    clock.advance(60)
+    services.plans.rollback(ALICE, GENERATION, "not yet")
+    runs = [(run["phase"], run["state"], run["left_at"]) for run in services.plans.get(GENERATION)["runs"]]
+    assert runs == [
+        ("private_beta", "running", None),
+        ("wider_beta", "rolled_back", "2026-11-22T12:02:00Z"),
+        ("private_beta", "completed", "2026-11-22T12:01:00Z"),
+    ]
+
+
+def test_a_pause_keeps_who_is_in_and_stops_the_advance(services: SimpleNamespace) -> None:
+    services.grants.add(ALICE, "acme", GENERATION, "partner")
+    services.plans.pause(BOB, GENERATION, "looking into it")
+    services.state.refresh()
+    assert standing(services) == ("private_beta", "paused", 2)
+    assert services.features.decide(services.state.facts("acme"), GENERATION).allowed
+    with pytest.raises(Conflict, match="paused"):
+        services.plans.advance(BOB, GENERATION, "ready")
+    services.plans.resume(BOB, GENERATION, "fine")
+    assert services.plans.advance(BOB, GENERATION, "ready")["run"]["phase"] == "wider_beta"
+
+
+def test_each_move_is_audited_with_where_the_plan_stood(services: SimpleNamespace) -> None:
+    services.plans.advance(BOB, GENERATION, "ready")
+    services.plans.pause(BOB, GENERATION, "wait")
+    services.plans.resume(BOB, GENERATION, "go on")
+    services.plans.rollback(BOB, GENERATION, "not yet")
+    with services.database.read() as tx:
+        rows = audit.page(tx, tenant=None, subject=GENERATION, before=None, limit=4)[::-1]
+    assert [row["action"] for row in rows] == [
+        "plan.advanced",
+        "plan.paused",
+        "plan.resumed",
+        "plan.rolled_back",
+    ]
+    first = rows[0]
+    assert (first["actor"], first["reason"]) == ("token:bob", "ready")
+    assert (first["before"]["run"]["phase"], first["after"]["run"]["phase"]) == ("private_beta", "wider_beta")
+    assert (first["before"]["version"], first["after"]["version"]) == (1, 2)
+
+
+@pytest.mark.parametrize("move", ["advance", "rollback", "pause", "resume"])
+def test_a_move_based_on_an_old_version_is_refused_and_shows_the_current_one(
+    services: SimpleNamespace, move: str
+) -> None:
+    services.plans.pause(BOB, GENERATION, "wait")
+    with pytest.raises(StaleVersion) as stale:
+        getattr(services.plans, move)(ALICE, GENERATION, "mine", based_on=1)
+    assert stale.value.members["current"]["run"]["state"] == "paused"
+    assert standing(services) == ("private_beta", "paused", 2)
+
+
+def test_of_two_advances_at_once_one_is_refused(services: SimpleNamespace, database: Database) -> None:
+    """Bob and Alice both saw private_beta; Alice's change is made while Bob's begins. Neither sent a version."""
+
+    class Overtaken(Changes):
+        @contextmanager
+        def begin(self, *arguments: Any, **options: Any) -> Iterator[Change]:
+            services.plans.advance(ALICE, GENERATION, "mine")
+            with super().begin(*arguments, **options) as change:
+                yield change
+
+    with pytest.raises(StaleVersion):
+        Plans(database, Overtaken(database)).advance(BOB, GENERATION, "mine too")
+    assert standing(services) == ("wider_beta", "running", 2)
+
+
+@pytest.mark.parametrize("move", ["advance", "rollback", "pause"])
+def test_a_dry_run_moves_nothing(services: SimpleNamespace, move: str) -> None:
+    before = services.plans.get(GENERATION)
+    assert getattr(services.plans, move)(BOB, GENERATION, "rehearsal", dry_run=True)["version"] == 2
+    assert services.plans.get(GENERATION) == before
+
+
+def test_a_move_needs_a_plan_a_reason_and_a_phase_that_exists(services: SimpleNamespace) -> None:
+    with pytest.raises(NotFound, match=ANALYSIS):
+        services.plans.advance(BOB, ANALYSIS, "why not")
+    with pytest.raises(NotFound):
+        services.plans.get("image-painting")
+    with pytest.raises(InvalidRequest):
+        services.plans.advance(BOB, GENERATION, None)
+    with pytest.raises(InvalidRequest) as refused:
+        services.plans.advance(BOB, GENERATION, "ready", to="open_beta")
+    assert refused.value.members["param"] == "to"
