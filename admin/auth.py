@@ -1,5 +1,8 @@
-"""Admin tokens and roles. A viewer reads; an editor does the day's work and everything that stops; an admin also revives, and manages keys of
-the house (tokens)."""
+"""Admin tokens and roles.
+
+A viewer reads; an editor does the day's work and everything that stops; an admin also revives, and manages
+the keys of the house (tokens).
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from typing import IO, Any
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 
-from rollout.errors import LedgerUnavailable
+from rollout.errors import InvalidRequest, LedgerUnavailable
 
 Tx = sa.Connection
 Clock = Callable[[], float]
@@ -82,6 +82,8 @@ def _translated() -> Iterator[None]:
         yield
     except _UNAVAILABLE as error:
         raise LedgerUnavailable(retry_after=2) from error
+    except exc.DataError as error:
+        raise InvalidRequest("A text holds the character NUL, or a number is too large to keep.") from error
     except exc.DBAPIError as error:
         if error.connection_invalidated:
             raise LedgerUnavailable(retry_after=2) from error

@@ -137,6 +137,8 @@ def read_query(shape: type[M]) -> M:
 
 def validate(shape: type[M], value: Any) -> M:
     """`value` as `shape`; raises InvalidRequest that names the first wrong field in `param` and lists all in `errors`."""
+    if _holds_nul(value):
+        raise InvalidRequest("A text holds the character NUL, which cannot be kept.", param="body")
     try:
         return shape.model_validate(value)
     except ValidationError as error:
@@ -151,6 +153,20 @@ def validate(shape: type[M], value: Any) -> M:
         raise InvalidRequest(
             f"{first['param']}: {first['message']}", param=first["param"], errors=problems
         ) from None
+
+
+def _holds_nul(value: Any) -> bool:
+    """PostgreSQL keeps no NUL, and SQLite would keep what can then never move there. A loop, because JSON may be deep."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str) and "\x00" in item:
+            return True
+        if isinstance(item, Mapping):
+            waiting += [*item, *item.values()]
+        elif isinstance(item, list):
+            waiting += item
+    return False
 
 
 def json_response(value: Any, status: int = 200) -> Response:
