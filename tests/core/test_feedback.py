@@ -79,7 +79,9 @@ def test_a_handle_ends_at_its_time_and_says_so() -> None:
 
 
 def test_a_reason_counts_once_and_blank_words_are_none() -> None:
-    assert opinion("down", ["blurry", "wrong_colour", "blurry"], "  \n") == Opinion("down", ("blurry", "wrong_colour"))
+    assert opinion("down", ["blurry", "wrong_colour", "blurry"], "  \n") == Opinion(
+        "down", ("blurry", "wrong_colour")
+    )
     assert opinion("up", [], " Lovely! ").comment == "Lovely!"
 
 
