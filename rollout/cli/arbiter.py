@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import resource
+import signal
 import socket
 import sys
 import time
@@ -79,6 +80,9 @@ class _Application(BaseApplication):  # type: ignore[misc]
             sys.exit(f"error: {error}")
 
     def _built_after_fork(self, _arbiter: Any, worker: Any) -> None:
+        # Until gunicorn installs the worker's own handlers those of the arbiter are inherited, which would swallow a SIGTERM: a
+        # worker stopped while it starts would hold the stop up for the whole graceful time-out.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         log.configure(self._settings.log_level, self._settings.log_format)
         services = app.build(self._settings, connect=True, draining=lambda: self._draining[0] == 1)
         self._app = app.create_app(services)

@@ -47,9 +47,12 @@ def settings_or_exit(**defaults: Any) -> Settings:
 @contextmanager
 def wired() -> Iterator[Any]:
     """The services on the configured database (a `rollout.services.registry.Services`); errors become a sentence and an exit code."""
+    from rollout import log
     from rollout.app import build
 
-    services = build(settings_or_exit())
+    settings = settings_or_exit(log_level="warning")
+    log.configure(settings.log_level, settings.log_format)
+    services = build(settings)
     try:
         with refusals():
             yield services

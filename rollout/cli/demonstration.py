@@ -199,10 +199,13 @@ def _caps(tenant: str) -> dict[str, int]:
 def _access(services: Services, tenant: Tenant, kept: dict[str, Any]) -> dict[str, str]:
     """A live and a test key; those of an earlier demo stay as long as they open."""
     before = kept.get("tenants", {}).get(tenant.id, {})
-    keys = {}
-    for name, mode in (("key", "live"), ("test_key", "test")):
-        text = before.get(name)
-        keys[name] = text if _opens(services.state.identify, text) else _new_key(services, tenant, mode)
+    modes: dict[str, Mode] = {"key": "live", "test_key": "test"}
+    keys = {
+        name: before[name]
+        if _opens(services.state.identify, before.get(name))
+        else _new_key(services, tenant, mode)
+        for name, mode in modes.items()
+    }
     return {"id": tenant.id, "name": tenant.name, **keys}
 
 

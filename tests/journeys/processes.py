@@ -133,7 +133,7 @@ def spawn(
             [sys.executable, "-m", "rollout.cli.main", *arguments],
             cwd=REPOSITORY, env=base_environ() | environ, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
-    wait_until(lambda: popen.poll() is not None or _is_up(url + ready), f"{arguments} to answer", log)
+    wait_until(lambda: popen.poll() is not None or is_up(url + ready), f"{arguments} to answer", log)
     assert popen.poll() is None, log.read_text(errors="replace")
     return popen, log
 
@@ -154,7 +154,7 @@ def wait_until(
         pause = min(pause * 1.5, 0.2)
 
 
-def _is_up(url: str) -> bool:
+def is_up(url: str) -> bool:
     try:
         return call("GET", url, key="any")[0] == 200
     except OSError:

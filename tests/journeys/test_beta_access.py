@@ -86,7 +86,7 @@ def test_the_command_line_lets_a_tenant_in_and_a_running_worker_follows(service:
         service.rollout("tenants", "add", "hooli", "--name", "Hooli", "--reason", "by hand").returncode == 0
     )
     made = service.rollout("keys", "add", "hooli", "--name", "ci", "--reason", "by hand", "--json")
-    service.demo["tenants"]["hooli"] = {"key": json.loads(made.stdout)["key"]}
+    service.demo["tenants"]["hooli"] = {"key": json.loads(made.stdout)["secret"]}
     assert not generates(service, "hooli")
     granted = service.rollout(
         "grants", "add", "hooli", GENERATION, "--until", "2099-01-01", "--reason", "by hand"

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from processes import REPOSITORY, START_SECONDS, base_environ, free_port, rollout, wait_until
+from processes import REPOSITORY, base_environ, free_port, is_up, rollout, wait_until
 
 
 def started(home: Path, port: int) -> tuple[subprocess.Popen[bytes], Path]:
@@ -31,12 +31,14 @@ def started(home: Path, port: int) -> tuple[subprocess.Popen[bytes], Path]:
             stderr=subprocess.STDOUT,
         )
     wait_until(
-        lambda: popen.poll() is not None or "Ctrl-C" in log.read_text(),
-        "the demo to print its commands",
-        log,
-        START_SECONDS,
-    )
+        lambda: popen.poll() is not None or ("Ctrl-C" in log.read_text() and is_up(url_of(home) + "/healthz")),
+        "the demo to print its commands and to answer", log,
+    )  # fmt: skip
     return popen, log
+
+
+def url_of(home: Path) -> str:
+    return str(json.loads((home / "demo.json").read_text())["url"])
 
 
 def test_every_printed_command_works_as_pasted_and_a_second_run_keeps_the_keys(tmp_path: Path) -> None:
@@ -86,7 +88,7 @@ def test_a_port_in_use_makes_the_demo_take_the_next_and_serve_refuse(tmp_path: P
         assert "Traceback" not in refused.stderr
         popen, _ = started(tmp_path / "home", port)
         try:
-            url = json.loads((tmp_path / "home" / "demo.json").read_text())["url"]
+            url = url_of(tmp_path / "home")
             assert url.startswith("http://127.0.0.1:")
             assert not url.endswith(f":{port}")
         finally:

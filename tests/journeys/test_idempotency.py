@@ -35,7 +35,10 @@ def service(
 
 
 @pytest.fixture(autouse=True)
-def _empty_journal(vendor: Process) -> None:
+def _nothing_open_and_an_empty_journal(service: Service, vendor: Process) -> None:
+    wait_until(
+        lambda: not service.admin("GET", "/holds?state=open")["data"], "earlier holds to end", service.log
+    )
     call("DELETE", f"{vendor.url}/sandbox/journal")
 
 

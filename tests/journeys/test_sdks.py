@@ -165,7 +165,7 @@ def test_errors_arrive_as_the_sdks_own_exceptions_with_code_and_param(
         gpt.images.generate(model=MODEL, prompt="x", n=-1)
     assert wrong.value.param == "n"
     with pytest.raises(anthropic.BadRequestError) as refused:
-        claude.messages.create(model=CLAUDE, max_tokens=0, messages=vision("x"))
+        claude.messages.create(model=CLAUDE, max_tokens=-1, messages=vision("x"))
     assert refused.value.body["error"]["details"]["param"] == "max_tokens"  # type: ignore[index, call-overload]
     with (
         openai.OpenAI(base_url=gpt.base_url, api_key="rk_live_nonsense") as stranger,
