@@ -73,7 +73,7 @@ class SandboxImages:
     def make(self, call: ImageCall, steering: Steering) -> Finished:
         """The whole answer, with no fault but a refusal. Raises Refused, Rejected."""
         shape = _shape(call.request)
-        usage = None if steering.nousage else _usage(call.model, call.request, shape, steering)
+        usage = None if steering.nousage else usage_of(call.model, call.request, steering)
         if steering.refuse or steering.flagged:
             billed = usage if steering.flagged == "output" else None
             raise Refused(steering.refuse or "policy", "the sandbox was told to refuse", usage=billed)
@@ -185,10 +185,12 @@ def _auto_size(request: ImageRequest) -> tuple[int, int]:
     return min(sizes, key=lambda edges: abs(edges[0] / edges[1] - wanted))
 
 
-def _usage(model: Model, request: ImageRequest, shape: Shape, steering: Steering) -> Usage:
+def usage_of(model: Model, request: ImageRequest, steering: Steering) -> Usage:
+    """What the vendor would count for this request."""
     rate = model.price.per_million.get("image_out", 0)
     if steering.cost is not None and rate:
         return Usage(output=steering.cost * 1_000_000 // rate)
+    shape = _shape(request)
     text_in = max(1, len(request.prompt.encode()) // 4)
     image_in = sum(_input_tokens(image) for image in _inputs(request))
     each = -(-_TOKENS_PER_PICTURE[shape.quality] * shape.width * shape.height // _UNIT_PIXELS)

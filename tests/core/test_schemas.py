@@ -1,0 +1,50 @@
+import pytest
+
+from rollout.core.schemas import example
+
+ADDRESS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"type": "string"}, "sandbox"),
+        ({"type": "string", "minLength": 10}, "sandbox sa"),
+        ({"type": "string", "maxLength": 3}, "san"),
+        ({"type": "string", "format": "date"}, "2026-01-01"),
+        ({"type": "integer"}, 0),
+        ({"type": "integer", "minimum": 3}, 3),
+        ({"type": "integer", "exclusiveMinimum": 3}, 4),
+        ({"type": "integer", "maximum": -2}, -2),
+        ({"type": "integer", "minimum": 4, "multipleOf": 5}, 5),
+        ({"type": "number", "minimum": 0.5}, 0.5),
+        ({"type": "boolean"}, True),
+        ({"type": "null"}, None),
+        ({"type": ["null", "integer"]}, 0),
+        ({"const": {"a": 1}}, {"a": 1}),
+        ({"enum": ["b", "a"]}, "b"),
+        ({"default": 7}, 7),
+        ({"anyOf": [{"type": "null"}, {"enum": [5]}]}, 5),
+        ({"oneOf": [{"type": "null"}]}, None),
+        ({"type": "array", "items": {"type": "integer"}}, [0]),
+        ({"type": "array", "items": {"type": "integer"}, "minItems": 2}, [0, 0]),
+        ({"type": "array", "items": {"type": "integer"}, "maxItems": 0}, []),
+        ({"type": "array", "prefixItems": [{"const": 1}], "items": {"const": 2}, "minItems": 3}, [1, 2, 2]),
+        ({"items": {"const": 1}}, [1]),
+        ({"properties": {"a": {"type": "integer"}}, "required": ["b"]}, {"a": 0, "b": "sandbox"}),
+        ({"$defs": {"a": ADDRESS}, "$ref": "#/$defs/a"}, {"city": "sandbox"}),
+        ({"allOf": [ADDRESS, {"properties": {"zip": {"const": 1}}}]}, {"city": "sandbox", "zip": 1}),
+        (True, None),
+        ({}, "sandbox"),
+    ],
+)
+def test_the_example_fits_the_schema(schema, value):
+    assert example(schema) == value
+
+
+def test_a_schema_that_refers_to_itself_ends():
+    node = {
+        "type": "object",
+        "properties": {"next": {"$ref": "#"}, "all": {"type": "array", "items": {"$ref": "#"}}},
+    }
+    assert "next" in example(node)
