@@ -1,0 +1,68 @@
+"""`rollout feedback`: list, show, set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from uses import add_generation
+
+from rollout.app import build
+from rollout.cli.main import main
+from rollout.core.audit import Actor
+from rollout.core.feedback import Opinion
+from rollout.core.tenants import Tenant
+from rollout.db import migrate
+from rollout.services.registry import Services
+from rollout.settings import Settings
+
+
+@pytest.fixture
+def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
+    monkeypatch.setenv("ROLLOUT_HOME", str(tmp_path))
+    settings = Settings.from_env({"ROLLOUT_HOME": str(tmp_path)})
+    migrate.upgrade(settings.database)
+    built = build(settings)
+    built.tenants.add(Actor("test"), Tenant("acme", "Acme"), "seed")
+    add_generation(built.database)
+    yield built
+    built.close()
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["feedback", *arguments])
+
+
+def printed(*arguments: str) -> Any:
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_feedback_is_listed_shown_and_triaged(services: Services) -> None:
+    item, _ = services.feedback.submit("acme", "gen_1", "ana", Opinion("down", ("blurry",)))
+    assert [one["id"] for one in printed("list", "--tenant", "acme", "--rating", "down")] == [item.id]
+    assert printed("list", "--state", "spam") == []
+    assert printed("show", item.id)["reasons"] == ["blurry"]
+    assert (
+        printed("set", item.id, "--state", "resolved", "--reason", "told", "--dry-run")["state"] == "resolved"
+    )
+    assert services.feedback.get(item.id).state == "open"
+    assert printed("set", item.id, "--state", "resolved", "--reason", "told")["state"] == "resolved"
+    assert services.feedback.get(item.id).state == "resolved"
+
+
+def test_an_empty_list_says_where_feedback_comes_from(services: Services) -> None:
+    result = run("list")
+    assert (result.exit_code, "POST /api/v1/feedback" in result.stdout) == (0, True)
+
+
+def test_a_refusal_ends_with_3_and_a_usage_error_with_2(services: Services) -> None:
+    unknown = run("show", "fb_x")
+    assert (unknown.exit_code, "There is no feedback 'fb_x'." in unknown.stderr) == (3, True)
+    assert run("set", "fb_x", "--state", "gone", "--reason", "why").exit_code == 2
+    assert run("set", "fb_x", "--state", "spam").exit_code == 2
