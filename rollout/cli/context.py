@@ -19,6 +19,7 @@ from rollout.settings import Settings, SettingsError
 F = TypeVar("F", bound=Callable[..., Any])
 
 FAILED, REFUSED = 1, 3
+SHOWN_ONCE = "; copy its secret now, it is not shown again"
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rollout.cli.context import actor, change_options, json_option, said, show, show_rows, wired
+from rollout.cli.context import SHOWN_ONCE, actor, change_options, json_option, said, show, show_rows, wired
 from rollout.cli.moments import until_option
 from rollout.core.tenants import OVERLAP_SECONDS, SCOPES, Mode, NewKey, Scope, key_json
 
@@ -71,7 +71,7 @@ def add(
             actor(), tenant, NewKey(name, mode, scopes, until), reason, dry_run=dry_run
         )
         show(issued_key_json(issued), as_json)
-    said(f"key {issued.key.id} added; copy its text now, it is not shown again", dry_run)
+    said(f"key {issued.key.id} added{SHOWN_ONCE if issued.secret else ''}", dry_run)
 
 
 @keys.command("revoke")
@@ -108,4 +108,5 @@ def rotate(
             actor(), tenant, key, reason, overlap_seconds=overlap, expires_at=until, dry_run=dry_run
         )
         show(rotated_key_json(rotated), as_json)
-    said(f"key {key} replaced by {rotated.issued.key.id}; copy its text now, it is not shown again", dry_run)
+    issued = rotated.issued
+    said(f"key {key} replaced by {issued.key.id}{SHOWN_ONCE if issued.secret else ''}", dry_run)

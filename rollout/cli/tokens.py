@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rollout.cli.context import actor, change_options, json_option, said, show, show_rows, wired
+from rollout.cli.context import SHOWN_ONCE, actor, change_options, json_option, said, show, show_rows, wired
 from rollout.cli.moments import until_option
 from rollout.core.tokens import ROLES, NewToken, Role, token_json
 
@@ -40,7 +40,7 @@ def add(name: str, role: Role, until: int | None, reason: str, dry_run: bool, as
     with wired() as services:
         issued = services.tokens.add(actor(), NewToken(name, role, until), reason, dry_run=dry_run)
         show(issued_token_json(issued), as_json)
-    said(f"token {issued.token.id} added; copy its text now, it is not shown again", dry_run)
+    said(f"token {issued.token.id} added{SHOWN_ONCE if issued.secret else ''}", dry_run)
 
 
 @tokens.command("revoke")

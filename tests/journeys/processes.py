@@ -212,6 +212,29 @@ class Starter:
         popen, log = spawn(self._folder, ["serve"], environ, url, "/readyz")
         return self._kept(Service(popen, url, log, demo, environ))
 
+    def demo(self, home: Path, port: int | None = None) -> Process:
+        """`rollout demo` with its data in `home`, printed and answering."""
+        file, log = home / "demo.json", self._folder / f"demo-{len(self._running)}.log"
+        environ = base_environ() | {
+            "ROLLOUT_HOME": str(home),
+            "ROLLOUT_LISTEN": f"127.0.0.1:{port or free_port()}",
+        }
+        with log.open("wb") as out:
+            popen = subprocess.Popen(
+                [sys.executable, "-m", "rollout.cli.main", "demo"],
+                cwd=REPOSITORY, env=environ, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
+        def ready() -> bool:
+            return "Ctrl-C" in log.read_text() and is_up(json.loads(file.read_text())["url"] + "/healthz")
+
+        wait_until(
+            lambda: popen.poll() is not None or ready(), "the demo to print its commands and to answer", log
+        )
+        assert popen.poll() is None, log.read_text(errors="replace")
+        kept: Process = self._kept(Process(popen, json.loads(file.read_text())["url"], log))
+        return kept
+
     def stop(self) -> None:
         for process in reversed(self._running):
             if process.popen.poll() is None:
