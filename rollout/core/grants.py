@@ -64,9 +64,8 @@ class AccessRequest:
 
 @dataclass(frozen=True)
 class Asking:
-    """What a tenant says when it asks; `expected_volume` in pictures a month."""
+    """What a tenant says when it asks for a feature; `expected_volume` in pictures a month."""
 
-    feature: str
     use_case: str
     expected_volume: int | None = None
     terms_version: str | None = None

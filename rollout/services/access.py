@@ -81,17 +81,17 @@ class Access:
     def ask(self, actor: Actor, decision: Decision, asking: Asking) -> tuple[Standing, bool]:
         """The tenant's waiting request for the feature, and whether it is new: asking again changes nothing.
 
-        `decision` is how the feature stands for the tenant now. Raises Conflict when it is in already.
+        `decision` says who asks for what, and how that stands now. Raises Conflict when it is in already.
         """
         with self._changes.begin(actor, ASKED) as change:
-            tenant_id = decision.tenant_id
+            tenant_id, feature = decision.tenant_id, decision.feature
             _check_is_out(change, decision)
-            if waiting := access_requests.waiting(change.tx, tenant_id, asking.feature):
+            if waiting := access_requests.waiting(change.tx, tenant_id, feature):
                 return waiting, False
             new = AccessRequest(
                 id=self._new_id("acc"),
                 tenant_id=tenant_id,
-                feature=asking.feature,
+                feature=feature,
                 state="waiting",
                 use_case=asking.use_case.strip(),
                 created_at=change.now,

@@ -20,7 +20,7 @@ from rollout.errors import Conflict, InvalidRequest, NotFound, RolloutError, Sta
 from rollout.services.access import Access, Approval
 
 KEY = Actor("key:key_1", "partner", "req_key")
-COVERS = Asking(GENERATION, "covers for our magazine", 500, "2026-10")
+COVERS = Asking("covers for our magazine", 500, "2026-10")
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def decision(services: SimpleNamespace, tenant_id: str, feature: str = GENERATIO
 
 
 def ask(services: SimpleNamespace, tenant_id: str = "acme", asking: Asking = COVERS) -> Standing:
-    standing, is_new = services.access.ask(KEY, decision(services, tenant_id, asking.feature), asking)
+    standing, is_new = services.access.ask(KEY, decision(services, tenant_id), asking)
     assert is_new
     found: Standing = standing
     return found
@@ -73,7 +73,7 @@ def test_asking_again_gives_the_request_that_waits_and_changes_nothing(
     services: SimpleNamespace, access: Access
 ) -> None:
     standing = ask(services)
-    again, is_new = access.ask(KEY, decision(services, "acme"), Asking(GENERATION, "something else"))
+    again, is_new = access.ask(KEY, decision(services, "acme"), Asking("something else"))
     assert (again, is_new) == (standing, False)
     assert len(services.audit.page(subject=standing.request.id, limit=9)) == 1
 
@@ -107,7 +107,7 @@ def test_who_is_in_already_has_nothing_to_ask_for(services: SimpleNamespace, acc
     services.grants.add(ALICE, "acme", GENERATION, "beta partner")
     for feature in (GENERATION, ANALYSIS):
         with pytest.raises(Conflict, match="has access to"):
-            access.ask(KEY, decision(services, "acme", feature), Asking(feature, "more"))
+            access.ask(KEY, decision(services, "acme", feature), Asking("more"))
 
 
 def test_a_grant_counts_even_where_the_worker_has_not_heard_of_it(
@@ -368,5 +368,5 @@ def test_a_dry_run_shows_the_approval_and_keeps_nothing(
 )
 def test_what_cannot_be_asked_is_refused_by_field(fields: dict[str, Any], param: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        Asking(**{"feature": GENERATION, "use_case": "covers", **fields})
+        Asking(**{"use_case": "covers", **fields})
     assert caught.value.members["param"] == param

@@ -164,7 +164,7 @@ def test_grants_are_listed_newest_first_by_tenant_and_feature(grants: Grants) ->
 
 
 def test_a_grant_approves_the_request_that_waits_for_it(services: SimpleNamespace, grants: Grants) -> None:
-    asked, _ = services.access.ask(ALICE, decision(services, "acme"), Asking(GENERATION, "covers"))
+    asked, _ = services.access.ask(ALICE, decision(services, "acme"), Asking("covers"))
     grants.add(BOB, "acme", GENERATION, "they called us")
     request = services.access.get(asked.request.id).request
     assert (request.state, request.decided_by, request.decision_reason) == (

@@ -49,7 +49,7 @@ class AccessRequestOut(Shape):
 )
 def ask(body: AccessRequestIn) -> Answer:
     check_feature(body.feature)
-    asking = Asking(body.feature, body.use_case, body.expected_volume, body.terms_version)
+    asking = Asking(body.use_case, body.expected_volume, body.terms_version)
     decision = services().features.decide(identity().facts, body.feature)
     standing, is_new = services().access.ask(_actor(), decision, asking)
     return asked_json(standing), 201 if is_new else 200
