@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,14 @@ from rollout.core.decisions import ANALYSIS, GENERATION, Decision
 from rollout.db import audit, kills
 from rollout.db.engine import Database
 from rollout.db.tables import generation
-from rollout.errors import Conflict, FeatureKilled, FeatureNotEnabled, InvalidRequest, NotFound
+from rollout.errors import (
+    Conflict,
+    FeatureKilled,
+    FeatureNotEnabled,
+    InvalidRequest,
+    LedgerUnavailable,
+    NotFound,
+)
 
 
 @pytest.fixture
@@ -133,6 +141,13 @@ def test_a_decision_in_words(services: SimpleNamespace, clock: Any) -> None:
     assert "how_to_enable" in services.features.describe(services.state.facts("globex"), GENERATION)
     with pytest.raises(NotFound):
         services.features.describe(services.state.facts("acme"), "image-painting")
+
+
+def test_who_is_let_in_later_is_told_when(services: SimpleNamespace, clock: Any) -> None:
+    given = dataclasses.replace(grant(services), starts_at=int(clock()) + 3600)
+    facts = dataclasses.replace(services.state.facts("acme"), grants={GENERATION: given})
+    told = services.features.describe(facts, GENERATION)
+    assert (told["reason"], told["detail"]) == ("not_granted", "Your access begins at 2026-11-22T13:00:00Z.")
 
 
 # -- the switch --------------------------------------------------------------------------------------------------
@@ -346,6 +361,22 @@ def test_a_worker_says_now_and_then_that_it_is_alive(services: SimpleNamespace, 
     clock.advance(1)
     here.report()
     assert services.workers.list()[0]["seen_at"] == "2026-11-22T12:00:10Z"
+
+
+def test_a_worker_stops_though_the_database_is_away(
+    services: SimpleNamespace, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = worker(services, "here", clock)
+    here.register()
+
+    def refuse() -> None:
+        raise LedgerUnavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(services.database, "write", refuse)
+        here.stop()
+    clock.advance(31)
+    assert [row["state"] for row in services.workers.list()] == ["gone"]
 
 
 def test_workers_of_yesterday_are_forgotten(services: SimpleNamespace, clock: Any) -> None:

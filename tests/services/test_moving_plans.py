@@ -88,6 +88,7 @@ def test_the_count_says_so_when_it_did_not_look_at_everyone(
     moved = services.plans.advance(BOB, GENERATION, "launch", to="general_availability", dry_run=True)
     assert moved["tenants"] == {"gained": 3, "lost": 0, "examined": 3, "complete": False}
     monkeypatch.setattr(plans_module, "EXAMINED_TENANTS", 100)
+    monkeypatch.setattr(plans_module, "PAGE", 5)
     moved = services.plans.advance(BOB, GENERATION, "launch", to="general_availability", dry_run=True)
     assert moved["tenants"] == {"gained": 5, "lost": 0, "examined": 5, "complete": True}
 
