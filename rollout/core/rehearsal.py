@@ -20,6 +20,7 @@ class _Block(msgspec.Struct):
 
 
 class _Message(msgspec.Struct):
+    role: str
     content: str | list[_Block]
 
 
@@ -41,12 +42,12 @@ def check(prompt: str, decision_id: str) -> None:
 
 
 def message_prompt(members: Mapping[str, msgspec.Raw]) -> str:
-    """The text that a Messages request begins its last message with; '' when it begins otherwise."""
+    """The first text of the last message that a user wrote; '' when there is none."""
     try:
         messages = msgspec.json.decode(members["messages"], type=list[_Message])
     except msgspec.ValidationError:
         return ""
-    content = messages[-1].content if messages else ""
+    content = next((message.content for message in reversed(messages) if message.role == "user"), "")
     if isinstance(content, str):
         return content
     return next((block.text for block in content if block.text), "")

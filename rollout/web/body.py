@@ -52,21 +52,25 @@ def json_body(largest: int) -> JsonBody:
         raise UnsupportedMediaType("Send a JSON body with Content-Type: application/json.")
     request.max_content_length = min(largest, request.max_content_length or largest)
     raw = request.get_data(cache=False)
+    members = _members(raw)
+    if _is_deep(raw):
+        raise _too_deep()
+    return JsonBody(members, json_content(raw), len(raw))
+
+
+def _members(raw: bytes) -> dict[str, msgspec.Raw]:
     try:
         if not raw.isascii():
             raw.decode()
-        members = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        return msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
     except UnicodeDecodeError:
         raise InvalidRequest("The body is not UTF-8 text.", param="body") from None
+    except RecursionError:
+        raise _too_deep() from None
     except msgspec.DecodeError as error:
         raise InvalidRequest(
             f"The body is not a JSON object: {error}.", param="body", remedy="Send one JSON object."
         ) from None
-    if _too_deep(raw):
-        raise InvalidRequest(
-            f"The body is nested more than {MAX_DEPTH} deep.", param="body", remedy="Send flatter JSON."
-        )
-    return JsonBody(members, json_content(raw), len(raw))
 
 
 def form_body() -> FormBody:
@@ -94,7 +98,7 @@ def _upload(name: str, file: FileStorage) -> Upload:
     return Upload(name, file.stream.read(), file.mimetype or None, file.filename)
 
 
-def _too_deep(raw: bytes) -> bool:
+def _is_deep(raw: bytes) -> bool:
     """Whether valid JSON is nested deeper than MAX_DEPTH: each round takes the innermost brackets away."""
     if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
         return False
@@ -104,3 +108,9 @@ def _too_deep(raw: bytes) -> bool:
             return False
         brackets = brackets.replace(b"[]", b"")
     return bool(brackets)
+
+
+def _too_deep() -> InvalidRequest:
+    return InvalidRequest(
+        f"The body is nested more than {MAX_DEPTH} deep.", param="body", remedy="Send flatter JSON."
+    )

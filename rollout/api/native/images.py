@@ -6,7 +6,9 @@ import re
 
 from flask import Blueprint, Response, request
 from pydantic import BaseModel
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
+from rollout.errors import InvalidRequest
 from rollout.services.images import Signed
 from rollout.web.operation import operation, public
 from rollout.web.wired import services
@@ -39,5 +41,13 @@ def show_image(image_id: str, query: Address) -> Response:
     response.set_etag(image.sha256)
     response.headers["Cache-Control"] = "private, max-age=3600, immutable"
     response.headers["X-Content-Type-Options"] = "nosniff"
-    response.make_conditional(request, accept_ranges=True, complete_length=len(data))
+    try:
+        response.make_conditional(request, accept_ranges=True, complete_length=len(data))
+    except RequestedRangeNotSatisfiable:
+        raise InvalidRequest(
+            f"The picture has {len(data)} bytes; this range is not among them.",
+            param="Range",
+            status=416,
+            headers={"Content-Range": f"bytes */{len(data)}"},
+        ) from None
     return response
