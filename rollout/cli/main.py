@@ -31,7 +31,7 @@ COMMANDS = {
     "features": ("rollout.cli.features:features", "Features: list, show, revive."),
     "kill": ("rollout.cli.features:kill", "Stop a feature, for all or for one tenant."),
     "plans": ("rollout.cli.plans:plans", "Phases: list, show, advance, pause, resume, rollback."),
-    "feedback": ("rollout.cli.feedback:feedback", "What end users say: list, show."),
+    "feedback": ("rollout.cli.feedback:feedback", "What end users say: list, show, set."),
     "audit": ("rollout.cli.audit:audit", "Who changed what, when and why: list, verify."),
     "explain": ("rollout.cli.explain:explain", "Why a tenant may or may not use a feature."),
 }
