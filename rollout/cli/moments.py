@@ -11,8 +11,6 @@ class _Moment(click.ParamType[int]):
     name = "time"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
         try:
             moment = _parse(str(value))
         except ValueError:

@@ -213,6 +213,17 @@ def test_quota_given_for_a_meter_that_is_there_sets_its_cap(
     assert (row["action"], row["before"]["cap"], row["after"]["cap"]) == ("meter.changed", 7, 50)
 
 
+def test_quota_that_a_tenant_has_already_leaves_no_trace(
+    access: Access, services: SimpleNamespace, database: Database
+) -> None:
+    own = Meter("mtr_own", "acme", "image-day", "feature", GENERATION, "image", "day", "UTC", 7)
+    with database.write() as tx:
+        meters.add(tx, own)
+    quota = [{"unit": "image", "period": "day", "cap": 7}]
+    assert access.approve(ALICE, ask(services).request.id, "as before", quota=quota).meters == (own,)
+    assert services.audit.page(subject="mtr_own", limit=9) == []
+
+
 @pytest.mark.parametrize(
     ("quota", "param"),
     [

@@ -106,6 +106,14 @@ def test_the_end_of_a_grant_can_be_moved_and_taken_away(grants: Grants, clock: A
     assert grants.set_expiry(BOB, grant.id, None, "for ever", based_on=2).expires_at is None
 
 
+def test_the_end_that_a_grant_has_already_leaves_no_trace(
+    services: SimpleNamespace, grants: Grants, clock: Any
+) -> None:
+    grant = grants.add(ALICE, "acme", GENERATION, "trial", expires_at=int(clock()) + DAY)
+    assert grants.set_expiry(BOB, grant.id, grant.expires_at, "the same") == grant
+    assert len(services.audit.page(subject=grant.id, limit=9)) == 1
+
+
 def test_the_end_of_an_ended_grant_stays(grants: Grants, clock: Any) -> None:
     grant = grants.add(ALICE, "acme", GENERATION, "trial", expires_at=int(clock()) + DAY)
     clock.advance(DAY)
