@@ -38,7 +38,7 @@ from rollout.services.tenants import check_version
 from rollout.sync import embedded
 
 EXAMINED_TENANTS = 10_000
-"""How many tenants are asked who would come or go: half a second of work. Beyond that the counts say
+"""How many tenants are asked who would come or go: about a second of work. Beyond that the counts say
 `complete: false`."""
 
 PAGE = 500

@@ -37,7 +37,7 @@ def waiter(database_url: str) -> Waiter:
 
 
 class Poll:
-    """Every `interval` seconds. Reading the revision row five times a second is 0.1 % of a core; `PRAGMA
+    """Every `interval` seconds. Reading the revision row five times a second is 0.05 % of a core; `PRAGMA
     data_version` is cheaper but moves with every hold, and would need a connection of its own."""
 
     def __init__(self, interval: float) -> None:
