@@ -121,7 +121,10 @@ def test_a_body_that_is_too_large_is_refused(gateway: Gateway) -> None:
 
     generated = door.post(GENERATIONS, b'{"prompt": "' + b"a" * (1 << 20) + b'"}')
     analyzed = door.post(MESSAGES, b'{"model": "' + b"a" * (32 << 20) + b'"}')
-    field = door.edit({"prompt": "a" * (2 << 20)})
+    part = (
+        b'--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n' + b"a" * (2 << 20) + b"\r\n--x--\r\n"
+    )
+    field = door.post("/v1/images/edits", part, content_type="multipart/form-data; boundary=x")
 
     assert (generated.status_code, generated.json["error"]["code"]) == (413, "payload_too_large")
     assert (analyzed.status_code, analyzed.json["error"]["type"]) == (413, "request_too_large")
