@@ -4,6 +4,7 @@
     sweep      one worker for all            every 5 seconds, or third of a lease
     reconcile  one worker for all            as often
     forget     one worker for all            every 10 minutes
+    purge      one worker for all            every 10 minutes
 
 Failure behaviour: what fails is logged and comes again; with the database away nothing runs, and leases that could not be
 renewed pass, which makes their holds unknown.
@@ -49,6 +50,10 @@ def of_ledger(ledger: Ledger) -> list[Job]:
     ]
 
 
+def all_of(services: Services) -> list[Job]:
+    return [*of_ledger(services.ledger), Job("purge", 600, services.images.purge)]
+
+
 def run(jobs: Sequence[Job], ticks: Ticks, wait: Wait, clock: Callable[[], float] = time.monotonic) -> None:
     """Do each job when it is due, until `wait` says stop."""
     due = {job.name: clock() for job in jobs}
@@ -76,7 +81,7 @@ class Jobs:
     def __init__(self, services: Services) -> None:
         self._stop = threading.Event()
         ticks = Ticks(services.database, new_id("job"))
-        work = (of_ledger(services.ledger), ticks, self._stop.wait)
+        work = (all_of(services), ticks, self._stop.wait)
         self._thread = threading.Thread(target=run, args=work, name="jobs", daemon=True)
 
     def start(self) -> None:

@@ -268,7 +268,7 @@ class Features:
         """Of the newest of these changes; when nothing ever changed, of the current revision."""
         newest = max((bit for bit in bits if bit is not None), key=lambda bit: bit.revision, default=None)
         if newest is None:
-            return self._workers.acks(tx, revision.current(tx), 0)
+            return self._workers.acks(tx, revision.current(tx), None)
         return self._workers.acks(tx, newest.revision, newest.changed_at_ms)
 
 

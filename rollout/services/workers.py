@@ -108,14 +108,14 @@ class Workers:
             now = self._database.now(tx)
             return [_worker_json(row, now) for row in workers.running(tx)]
 
-    def acks(self, tx: Tx, number: int, changed_at_ms: int) -> Acks:
-        """Who decides on revision `number` (made at `changed_at_ms`) or a later one."""
+    def acks(self, tx: Tx, number: int, changed_at_ms: int | None) -> Acks:
+        """Who decides on revision `number` (made at `changed_at_ms`, if that is known) or a later one."""
         now = self._database.now(tx)
         rows = workers.running(tx)
         alive = [row for row in rows if not _is_gone(row, now)]
         received = [row for row in alive if row.revision >= number]
-        exact = [row.acknowledged_at_ms - changed_at_ms for row in received if row.revision == number]
-        slowest = max(0, *exact) if exact else None
+        exact = [row.acknowledged_at_ms for row in received if row.revision == number]
+        slowest = max(0, max(exact) - changed_at_ms) if exact and changed_at_ms is not None else None
         return Acks(len(alive), len(received), slowest, len(rows) - len(alive))
 
     def wait_for(self, number: int, changed_at_ms: int, seconds: float) -> Acks:
