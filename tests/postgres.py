@@ -14,10 +14,11 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psycopg
 import sqlalchemy as sa
@@ -41,10 +42,15 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._prefix = f"phasegate_test_{folder.name.rpartition('-')[2]}"
+        self._alive: IO[str] | None = None
 
     @classmethod
     def begin(cls) -> Run:
-        return cls(Path(tempfile.mkdtemp(prefix="phasegate-")))
+        """For the process that ends last; while it lives it holds the lock on `alive`."""
+        run = cls(Path(tempfile.mkdtemp(prefix="phasegate-")))
+        run._alive = (run.folder / "alive").open("w")
+        fcntl.flock(run._alive, fcntl.LOCK_EX)
+        return run
 
     @property
     def folder(self) -> Path:
@@ -57,6 +63,7 @@ class Run:
             if reason.exists():
                 raise Unavailable(reason.read_text())
             if not address.exists():
+                _watch(self._folder)
                 try:
                     url = os.environ.get("TEST_PG_URL") or _start(self._folder)
                     Server(url, self._prefix).make_template()
@@ -75,12 +82,32 @@ class Run:
             stop = [binaries_in(self._folder) / "pg_ctl", "stop", "-D", data.parent, "-m", "immediate"]
             subprocess.run(stop, **_as_nobody(), stdout=subprocess.DEVNULL, check=False)
         shutil.rmtree(self._folder, ignore_errors=True)
+        if self._alive:
+            self._alive.close()
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
         with (self._folder / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _watch(folder: Path) -> None:
+    """Leave a process behind that ends the run when its first process is killed and cannot."""
+    detached = ["/bin/sh", "-c", '"$0" -c "$1" "$2" >/dev/null 2>&1 &', sys.executable, _WATCH, folder]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run(detached, env=environment, stdin=subprocess.DEVNULL, start_new_session=True, check=True)
+
+
+_WATCH = """
+import fcntl, pathlib, sys
+folder = pathlib.Path(sys.argv[1])
+with (folder / "alive").open() as alive:
+    fcntl.flock(alive, fcntl.LOCK_EX)
+if folder.exists():
+    import postgres
+    postgres.Run(folder).end()
+"""
 
 
 class Server:
