@@ -4,7 +4,7 @@
     sweep      one worker for all            every 5 seconds, or third of a lease
     reconcile  one worker for all            as often
     forget     one worker for all            every 10 minutes
-    purge      one worker for all            every 10 minutes
+    purge      one worker for all            every minute
 
 Failure behaviour: what fails is logged and comes again; with the database away nothing runs, and leases that could not be
 renewed pass, which makes their holds unknown.
@@ -51,7 +51,7 @@ def of_ledger(ledger: Ledger) -> list[Job]:
 
 
 def all_of(services: Services) -> list[Job]:
-    return [*of_ledger(services.ledger), Job("purge", 600, services.images.purge)]
+    return [*of_ledger(services.ledger), Job("purge", 60, services.images.purge)]
 
 
 def run(jobs: Sequence[Job], ticks: Ticks, wait: Wait, clock: Callable[[], float] = time.monotonic) -> None:

@@ -323,6 +323,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("pk_image")),
     )
     op.create_index("ix_image_tenant_id_generation_id", "image", ["tenant_id", "generation_id"], unique=False)
+    op.create_index("ix_image_expires_at", "image", ["expires_at"], unique=False)
+    op.create_index("ix_image_sha256", "image", ["sha256"], unique=False)
     op.create_table(
         "feedback",
         sa.Column("tenant_id", sa.String(length=64), nullable=False),

@@ -338,6 +338,8 @@ image = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Index("ix_image_tenant_id_generation_id", "tenant_id", "generation_id"),
+    Index("ix_image_expires_at", "expires_at"),
+    Index("ix_image_sha256", "sha256"),
 )
 
 feedback = Table(
