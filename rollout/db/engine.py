@@ -24,6 +24,9 @@ from rollout.errors import InvalidRequest, LedgerUnavailable
 Tx = sa.Connection
 Clock = Callable[[], float]
 
+LOCK_SECONDS = 10.0
+LOCK_PAUSE_SECONDS = 0.002
+
 _UNAVAILABLE = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError)
 
 
@@ -35,7 +38,9 @@ class Database:
         self.is_sqlite = url.startswith("sqlite:")
         self._clock = clock
         self.engine = _sqlite(url, pool_size) if self.is_sqlite else _postgres(url, pool_size)
-        self._gate = _FileLock(Path(self.engine.url.database or "").with_suffix(".lock")) if self.is_sqlite else None
+        self._gate = (
+            _FileLock(Path(self.engine.url.database or "").with_suffix(".lock")) if self.is_sqlite else None
+        )
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
@@ -55,7 +60,11 @@ class Database:
                 with self.engine.begin() as tx:
                     yield tx
             else:
-                with self._gate, self.engine.connect().execution_options(rollout_begin="BEGIN IMMEDIATE") as tx, tx.begin():
+                with (
+                    self._gate,
+                    self.engine.connect().execution_options(rollout_begin="BEGIN IMMEDIATE") as tx,
+                    tx.begin(),
+                ):
                     yield tx
 
     def now(self, tx: Tx) -> int:
@@ -95,7 +104,10 @@ def _sqlite(url: str, pool_size: int) -> sa.Engine:
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(
-        url, connect_args={"isolation_level": None, "timeout": 10, "check_same_thread": False}, pool_size=pool_size, max_overflow=pool_size
+        url,
+        connect_args={"isolation_level": None, "timeout": 10, "check_same_thread": False},
+        pool_size=pool_size,
+        max_overflow=pool_size,
     )
 
     @event.listens_for(engine, "connect")
@@ -113,11 +125,20 @@ def _sqlite(url: str, pool_size: int) -> sa.Engine:
 
 
 def _postgres(url: str, pool_size: int) -> sa.Engine:
-    return sa.create_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+    return sa.create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 5},
+    )
 
 
 class _FileLock:
-    """A lock between threads and processes; the descriptor belongs to one process, so a fork opens its own."""
+    """A lock between threads and processes; the descriptor belongs to one process, so a fork opens its own.
+
+    Whoever waits longer than LOCK_SECONDS is told so: a process that hangs with the lock must not hang all others.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path, self._threads = path, threading.Lock()
@@ -125,22 +146,34 @@ class _FileLock:
         self._pid = 0
 
     def __enter__(self) -> None:
-        self._threads.acquire()
+        deadline = time.monotonic() + LOCK_SECONDS
+        if not self._threads.acquire(timeout=LOCK_SECONDS):
+            raise LedgerUnavailable(retry_after=2)
         try:
-            if self._file is None or self._pid != os.getpid():
-                self._file, self._pid = self._path.open("ab"), os.getpid()
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-        except OSError as error:
+            self._lock(deadline)
+        except BaseException as error:
             self._threads.release()
-            raise LedgerUnavailable(retry_after=2) from error
-        except BaseException:
-            self._threads.release()
+            if isinstance(error, OSError):
+                raise LedgerUnavailable(retry_after=2) from error
             raise
 
     def __exit__(self, *_: object) -> None:
         assert self._file is not None
         fcntl.flock(self._file, fcntl.LOCK_UN)
         self._threads.release()
+
+    def _lock(self, deadline: float) -> None:
+        if self._file is None or self._pid != os.getpid():
+            self._file, self._pid = self._path.open("ab"), os.getpid()
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(LOCK_PAUSE_SECONDS)
+            else:
+                return
 
     def close(self) -> None:
         with self._threads:

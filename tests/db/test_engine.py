@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from rollout.db import revision
+from rollout.db import engine, revision
 from rollout.db.engine import Database
 from rollout.db.tables import tick
 from rollout.errors import LedgerUnavailable
@@ -139,6 +140,21 @@ def test_a_full_disk_is_told_as_such_and_keeps_what_was_there(new_database: Call
     with pytest.raises(LedgerUnavailable), database.write() as tx:
         tx.execute(sa.insert(tick), [{"name": f"{number:060}", "next_at": 0} for number in range(500)])
     assert all_names(database) == ["sweep"]
+    database.close()
+
+
+def test_a_process_that_hangs_with_the_lock_does_not_hang_the_others(
+    new_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "LOCK_SECONDS", 0.05)
+    url = new_database("sqlite")
+    database = Database(url)
+    with Path(url.removeprefix("sqlite:///")).with_suffix(".lock").open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(LedgerUnavailable), database.write():
+            pass
+    add(database, "after")
+    assert all_names(database) == ["after"]
     database.close()
 
 
