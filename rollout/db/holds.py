@@ -15,17 +15,21 @@ from rollout.db.tables import hold
 HoldId = tuple[str, str]
 """(tenant_id, id)"""
 
-_ID = sa.tuple_(hold.c.tenant_id, hold.c.id)
-_KEY = sa.tuple_(hold.c.tenant_id, hold.c.idem_key)
+_CHANGING = {
+    "state", "idem_key", "price_id", "cost_usd_micro", "settled_from", "usage", "lease_until", "upstream_id", "result",
+    "resolution", "settled_at",
+}  # fmt: skip
 _IS_OPEN = hold.c.lease_until.is_not(None)
 
 
 def lock(tx: Tx, ids: Collection[HoldId], keys: Collection[tuple[str, str]]) -> list[Hold]:
     """Those with these ids, and those with these (tenant_id, Idempotency-Key), locked; each once."""
-    found = _locked(tx, _ID.in_(sorted(ids))) if ids else []
+    found = _locked(tx, *_these(ids)) if ids else []
     if keys:
-        known = {(one.tenant_id, one.id) for one in found}
-        found += [one for one in _locked(tx, _KEY.in_(sorted(keys))) if (one.tenant_id, one.id) not in known]
+        tenant_ids, idem_keys = zip(*sorted(keys), strict=True)
+        known = {one.id for one in found}
+        keyed = _locked(tx, hold.c.tenant_id.in_(set(tenant_ids)), hold.c.idem_key.in_(set(idem_keys)))
+        found += [one for one in keyed if one.id not in known]
     return found
 
 
@@ -44,15 +48,18 @@ def page(
     tx: Tx, *, tenant: str | None, states: Sequence[State] | None, before: str | None, limit: int
 ) -> list[Hold]:
     """Newest first; `before` is the id to continue from."""
-    query = sa.select(hold).order_by(hold.c.id.desc()).limit(limit)
+    newest_first = hold.c.id.desc()
+    query = sa.select(hold).limit(limit)
     if tenant is not None:
         query = query.where(hold.c.tenant_id == tenant)
     if states is not None:
         query = query.where(hold.c.state.in_(states))
-        query = query.where(_IS_OPEN) if set(states) <= set(OPEN) else query
+    if states is not None and set(states) <= set(OPEN):
+        # These are few. Ordered by the bare id SQLite would walk through all holds by its index to find them.
+        query, newest_first = query.where(_IS_OPEN), sa.func.coalesce(hold.c.id, "").desc()
     if before is not None:
         query = query.where(hold.c.id < before)
-    return [_hold(row) for row in tx.execute(query).mappings()]
+    return [_hold(row) for row in tx.execute(query.order_by(newest_first)).mappings()]
 
 
 def add(tx: Tx, new: Sequence[Hold]) -> None:
@@ -63,7 +70,7 @@ def add(tx: Tx, new: Sequence[Hold]) -> None:
 def put(tx: Tx, changed: Sequence[Hold]) -> None:
     for one in changed:
         this = sa.update(hold).where(hold.c.tenant_id == one.tenant_id, hold.c.id == one.id)
-        tx.execute(this.values(_values(one)))
+        tx.execute(this.values({name: value for name, value in _values(one).items() if name in _CHANGING}))
 
 
 def overdue(tx: Tx, states: Sequence[State], now: int, limit: int) -> list[Hold]:
@@ -75,11 +82,9 @@ def overdue(tx: Tx, states: Sequence[State], now: int, limit: int) -> list[Hold]
 def renew(tx: Tx, ids: Collection[HoldId], until: int) -> None:
     """Prolong the leases of those that still have one; a row that is locked is being moved on by another."""
     alive = sa.select(hold.c.tenant_id, hold.c.id).where(
-        _ID.in_(sorted(ids)), hold.c.state.in_(("held", "dispatched"))
+        *_these(ids), hold.c.state.in_(("held", "dispatched"))
     )
-    tx.execute(
-        sa.update(hold).where(_ID.in_(alive.with_for_update(skip_locked=True))).values(lease_until=until)
-    )
+    _set(tx, alive, lease_until=until)
 
 
 def held(tx: Tx, feature: str, tenant_id: str | None) -> list[Hold]:
@@ -102,10 +107,11 @@ def count_dispatched(tx: Tx, feature: str, tenant_id: str | None) -> int:
 def forget_keys(tx: Tx, made_until: int, limit: int) -> int:
     """Clear key and stored result of that many ended holds made until then; how many it were."""
     old = sa.select(hold.c.tenant_id, hold.c.id).where(
-        hold.c.idem_key.is_not(None), hold.c.created_at <= made_until, hold.c.state.in_(("settled", "void"))
+        hold.c.idem_key.is_not(None),
+        hold.c.created_at <= made_until,
+        hold.c.state.in_(("settled", "void")),
     )
-    some = old.limit(limit).with_for_update(skip_locked=True)
-    return tx.execute(sa.update(hold).where(_ID.in_(some)).values(idem_key=None, result=None)).rowcount
+    return _set(tx, old.limit(limit), idem_key=None, result=None)
 
 
 def all_open(tx: Tx) -> Iterator[Hold]:
@@ -115,8 +121,24 @@ def all_open(tx: Tx) -> Iterator[Hold]:
         yield _hold(row)
 
 
-def _locked(tx: Tx, which: sa.ColumnElement[bool]) -> list[Hold]:
-    query = sa.select(hold).where(which).order_by(hold.c.tenant_id, hold.c.id).with_for_update()
+def _set(tx: Tx, which: sa.Select[tuple[str, str]], **values: Any) -> int:
+    """Change those that nobody has locked, without waiting; how many it were."""
+    ids = [(row.tenant_id, row.id) for row in tx.execute(which.with_for_update(skip_locked=True))]
+    if ids:
+        tx.execute(sa.update(hold).where(*_these(ids)).values(**values))
+    return len(ids)
+
+
+def _these(ids: Collection[HoldId]) -> tuple[sa.ColumnElement[bool], ...]:
+    """Found by index on both databases; SQLite scans the table for row values."""
+    return (
+        hold.c.tenant_id.in_(sorted({tenant_id for tenant_id, _ in ids})),
+        hold.c.id.in_(sorted(hold_id for _, hold_id in ids)),
+    )
+
+
+def _locked(tx: Tx, *which: sa.ColumnElement[bool]) -> list[Hold]:
+    query = sa.select(hold).where(*which).order_by(hold.c.tenant_id, hold.c.id).with_for_update()
     return [_hold(row) for row in tx.execute(query).mappings()]
 
 
