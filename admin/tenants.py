@@ -67,7 +67,9 @@ def show_tenant(tenant_id: str) -> Answer:
 @operation("Change a tenant", auth=editor, body=TenantChange, answer=TenantOut)
 def change_tenant(tenant_id: str, body: TenantChange) -> Answer:
     fields = body.model_dump(exclude={"reason"}, exclude_none=True)
-    return _shown(services().tenants.change(actor(), tenant_id, fields, body.reason, based_on=based_on(required=True)))
+    return _shown(
+        services().tenants.change(actor(), tenant_id, fields, body.reason, based_on=based_on(required=True))
+    )
 
 
 @routes.post("/tenants/<tenant_id>/suspend")

@@ -83,7 +83,9 @@ def _blobs(value: str) -> str:
 
 def _secret(value: str) -> str:
     if len(value.strip()) < 32:
-        raise ValueError("must have at least 32 characters; make one with `python3 -c 'import secrets; print(secrets.token_hex(32))'`")
+        raise ValueError(
+            "must have at least 32 characters; make one with `python3 -c 'import secrets; print(secrets.token_hex(32))'`"
+        )
     return value.strip()
 
 
@@ -91,30 +93,54 @@ def _secret(value: str) -> str:
 class Settings:
     home: str = _setting(".rollout", _text, "Folder for the embedded database, pictures and the secret key.")
     listen: str = _setting("127.0.0.1:8080", _listen, "Address and port of the service.")
-    public_url: str = _setting("", _http_url, "Address under which callers reach the service; default: from `LISTEN`.")
+    public_url: str = _setting(
+        "", _http_url, "Address under which callers reach the service; default: from `LISTEN`."
+    )
     trusted_proxies: int = _setting(0, _whole(0, 10), "How many proxies in front set X-Forwarded-* headers.")
-    database_url: str = _setting("", _database_url, "SQLite (one machine) or PostgreSQL; default: `rollout.db` in `HOME`.", secret=True)
+    database_url: str = _setting(
+        "", _database_url, "SQLite (one machine) or PostgreSQL; default: `rollout.db` in `HOME`.", secret=True
+    )
     workers: int = _setting(1, _whole(1, 256), "Worker processes; more than 1 needs PostgreSQL.")
     threads: int = _setting(_PLANNED_THREADS, _whole(8, 8192), "Threads a worker; one holds one call.")
     max_generations: int = _setting(0, _whole(0, 8192), "Generations at once a worker; 0: 7/16 of `THREADS`.")
     max_analyses: int = _setting(0, _whole(0, 8192), "Analyses at once a worker; 0: a quarter of `THREADS`.")
-    max_streams: int = _setting(0, _whole(0, 8192), "Event streams at once a worker; 0: an eighth of `THREADS`.")
+    max_streams: int = _setting(
+        0, _whole(0, 8192), "Event streams at once a worker; 0: an eighth of `THREADS`."
+    )
     max_body_mb: int = _setting(64, _whole(1, 1024), "Largest request body in MB; Messages take at most 32.")
     drain_seconds: int = _setting(0, _whole(0, 600), "How long /readyz says 503 before the service stops.")
-    hold_lease_seconds: int = _setting(120, _whole(1, 3600), "How long a reservation lives without a sign of its owner.")
-    unknown_grace_seconds: int = _setting(900, _whole(1, 86400), "How long a call of unknown outcome waits before its estimate is charged.")
-    sandbox: str = _setting("off", _choice("auto", "on", "off"), "`auto`: the sandbox answers for vendors without a key; `on`: for all; `off`.")
+    hold_lease_seconds: int = _setting(
+        120, _whole(1, 3600), "How long a reservation lives without a sign of its owner."
+    )
+    unknown_grace_seconds: int = _setting(
+        900, _whole(1, 86400), "How long a call of unknown outcome waits before its estimate is charged."
+    )
+    sandbox: str = _setting(
+        "off",
+        _choice("auto", "on", "off"),
+        "`auto`: the sandbox answers for vendors without a key; `on`: for all; `off`.",
+    )
     openai_api_key: str = _setting("", _text, "Key for the OpenAI images API.", secret=True)
-    openai_base_url: str = _setting("", _http_url, "Address of the OpenAI API, with /v1; default: OpenAI's own.")
+    openai_base_url: str = _setting(
+        "", _http_url, "Address of the OpenAI API, with /v1; default: OpenAI's own."
+    )
     anthropic_api_key: str = _setting("", _text, "Key for the Anthropic Messages API.", secret=True)
-    anthropic_base_url: str = _setting("", _http_url, "Address of the Anthropic API, without /v1; default: Anthropic's own.")
+    anthropic_base_url: str = _setting(
+        "", _http_url, "Address of the Anthropic API, without /v1; default: Anthropic's own."
+    )
     upstream_connect_seconds: int = _setting(5, _whole(1, 120), "How long to wait for a vendor's connection.")
     upstream_read_seconds: int = _setting(300, _whole(1, 3600), "How long to wait for a vendor's answer.")
     blobs: str = _setting("", _blobs, "Where pictures are kept; default: `blobs` in `HOME`.")
     retention_days: int = _setting(30, _whole(1, 3650), "How long pictures and results are kept.")
-    secret_key: str = _setting("", _secret, "Signs picture links and hashes API keys; made in `HOME` when embedded.", secret=True)
-    log_level: str = _setting("info", _choice("debug", "info", "warning", "error"), "Least level that is logged.")
-    log_format: str = _setting("console", _choice("console", "json"), "`json` for machines, `console` for people.")
+    secret_key: str = _setting(
+        "", _secret, "Signs picture links and hashes API keys; made in `HOME` when embedded.", secret=True
+    )
+    log_level: str = _setting(
+        "info", _choice("debug", "info", "warning", "error"), "Least level that is logged."
+    )
+    log_format: str = _setting(
+        "console", _choice("console", "json"), "`json` for machines, `console` for people."
+    )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], **defaults: Any) -> Settings:
@@ -144,7 +170,9 @@ class Settings:
 
     @property
     def blob_folder(self) -> Path:
-        return Path(self.blobs.removeprefix("file://")) if self.blobs else Path(self.home).absolute() / "blobs"
+        return (
+            Path(self.blobs.removeprefix("file://")) if self.blobs else Path(self.home).absolute() / "blobs"
+        )
 
     @property
     def url(self) -> str:
@@ -162,7 +190,9 @@ class Settings:
     def _contradictions(self) -> list[str]:
         problems = []
         if self.workers > 1 and self.is_embedded:
-            problems.append("ROLLOUT_WORKERS above 1 needs PostgreSQL: set ROLLOUT_DATABASE_URL, or ROLLOUT_WORKERS=1")
+            problems.append(
+                "ROLLOUT_WORKERS above 1 needs PostgreSQL: set ROLLOUT_DATABASE_URL, or ROLLOUT_WORKERS=1"
+            )
         if not self.is_embedded and not self.secret_key:
             problems.append("ROLLOUT_SECRET_KEY is required with PostgreSQL, so that all machines share it")
         if sum(self.places.values()) >= self.threads:

@@ -8,7 +8,7 @@ its declared type, never costs anybody anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,14 +39,23 @@ _UNPRICED: Mapping[str, tuple[bytes, ...]] = {
 
 @dataclass(frozen=True)
 class MessageRequest:
-    """What metering and admission need to know. `images` counts pictures, and what may be read as many.
-    `max_tokens` is 0 for a count."""
+    """What metering and admission need to know. `images` counts pictures, and what may be read as many;
+    `picture_bytes` is how much of the body is their base64. `max_tokens` is 0 for a count."""
 
     model: str
     max_tokens: int
     stream: bool
     images: int
+    picture_bytes: int
     has_cache_control: bool
+
+
+@dataclass(frozen=True)
+class _Weight:
+    """What a content is worth beside its text: pictures, and how many bytes of the body are their base64."""
+
+    pictures: int = 0
+    data_bytes: int = 0
 
 
 class _Block(msgspec.Struct):
@@ -108,17 +117,16 @@ def parse_message_request(members: Mapping[str, msgspec.Raw], *, counting: bool 
     messages = _decode(members, "messages", list[_Message], "a list of messages with `role` and `content`")
     if not messages:
         raise InvalidRequest("`messages` must hold at least one message.", param="messages")
-    images = sum(
-        _look_at_content(message.content, f"messages.{index}.content", 0)
-        for index, message in enumerate(messages)
-    )
+    contents = {f"messages.{index}.content": message.content for index, message in enumerate(messages)}
     if "system" in members:
-        images += _look_at_content(members["system"], "system", 0)
+        contents["system"] = members["system"]
+    weight = _sum(_look_at_content(content, path, 0) for path, content in contents.items())
     return MessageRequest(
         model=model,
         max_tokens=0 if counting else _max_tokens(members),
         stream=not counting and (_decode(members, "stream", bool | None, "true or false") or False),
-        images=images,
+        images=weight.pictures,
+        picture_bytes=weight.data_bytes,
         has_cache_control=any(_may_cache(bytes(member)) for member in members.values()),
     )
 
@@ -156,33 +164,37 @@ def _refuse_unpriced(members: Mapping[str, msgspec.Raw]) -> None:
             )
 
 
-def _look_at_content(content: msgspec.Raw, path: str, depth: int) -> int:
-    """How many pictures a content is worth: text is none. Raises InvalidRequest for a picture or document
-    that cannot be sent."""
+def _look_at_content(content: msgspec.Raw, path: str, depth: int) -> _Weight:
+    """What a content is worth: text is nothing. Raises InvalidRequest for a picture or document that cannot
+    be sent."""
     if bytes(memoryview(content)[:1]) == b'"':
-        return 0
+        return _Weight()
     if depth > _MAX_NESTING:
         raise InvalidRequest(f"`{path}` is nested too deeply.", param=path)
     blocks = _decode_at(content, list[_Block], path, "a string or a list of content blocks")
-    return sum(_look_at_block(block, f"{path}.{index}", depth) for index, block in enumerate(blocks))
+    return _sum(_look_at_block(block, f"{path}.{index}", depth) for index, block in enumerate(blocks))
 
 
-def _look_at_block(block: _Block, path: str, depth: int) -> int:
+def _sum(weights: Iterable[_Weight]) -> _Weight:
+    found = list(weights)
+    return _Weight(sum(weight.pictures for weight in found), sum(weight.data_bytes for weight in found))
+
+
+def _look_at_block(block: _Block, path: str, depth: int) -> _Weight:
     if block.type == "image":
-        _check_image(
-            _decode_at(block.source, _Source, f"{path}.source", "an object with a `type`"), f"{path}.source"
-        )
-        return 1
+        source = _decode_at(block.source, _Source, f"{path}.source", "an object with a `type`")
+        _check_image(source, f"{path}.source")
+        return _Weight(1, len(memoryview(source.data)) if source.type == "base64" else 0)
     if block.type == "document":
         return _look_at_document(block, f"{path}.source", depth)
     if block.type == "container_upload":
         raise _no_files(path)
     if block.type in ("tool_result", "search_result") and bytes(block.content) != b"null":
         return _look_at_content(block.content, f"{path}.content", depth + 1)
-    return 0
+    return _Weight()
 
 
-def _look_at_document(block: _Block, path: str, depth: int) -> int:
+def _look_at_document(block: _Block, path: str, depth: int) -> _Weight:
     source = _decode_at(block.source, _Source, path, "an object with a `type`")
     if source.type == "file":
         raise _no_files(path)
@@ -190,7 +202,7 @@ def _look_at_document(block: _Block, path: str, depth: int) -> int:
         return _look_at_content(source.content, f"{path}.content", depth + 1)
     if source.type == "url":
         _check_url(source, path)
-    return 0 if source.type == "text" else _DOCUMENT_PAGES
+    return _Weight(0 if source.type == "text" else _DOCUMENT_PAGES)
 
 
 def _check_image(source: _Source, path: str) -> None:

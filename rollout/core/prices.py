@@ -64,14 +64,14 @@ def usage_image_cost(model: Model, usage: Usage) -> Cost:
     )
 
 
-def maximum_message_cost(model: Model, body_bytes: int, max_tokens: int, cache: bool, images: int) -> Cost:
-    """The worst case of a message: every byte of the body a token, every picture at its largest, all of
-    `max_tokens` written.
+def maximum_message_cost(model: Model, text_bytes: int, max_tokens: int, cache: bool, images: int) -> Cost:
+    """The worst case of a message: every byte of the body but pictures a token, every picture at its largest,
+    all of `max_tokens` written.
 
     Args: `images` counts pictures, and what may be as large as many (`core.analyses.MessageRequest.images`);
     no input exceeds the context.
     """
-    bound = body_bytes + _MESSAGE_OVERHEAD_TOKENS + images * _MESSAGE_IMAGE_TOKENS
+    bound = text_bytes + _MESSAGE_OVERHEAD_TOKENS + images * _MESSAGE_IMAGE_TOKENS
     tokens_in = min(bound, model.max_input_tokens) if model.max_input_tokens else bound
     rates = _rates(model.price, tokens_in)
     units = ("in", "cache_write", "cache_write_1h") if cache else ("in",)

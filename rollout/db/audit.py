@@ -30,7 +30,9 @@ def walk(tx: Tx) -> Iterator[tuple[Entry, str]]:
             yield Entry(**values), stored
 
 
-def page(tx: Tx, *, tenant: str | None, subject: str | None, before: int | None, limit: int) -> list[dict[str, Any]]:
+def page(
+    tx: Tx, *, tenant: str | None, subject: str | None, before: int | None, limit: int
+) -> list[dict[str, Any]]:
     """Newest first; `before` is the `seq` to continue from."""
     query = sa.select(audit).order_by(audit.c.seq.desc()).limit(limit)
     if tenant is not None:
@@ -44,5 +46,9 @@ def page(tx: Tx, *, tenant: str | None, subject: str | None, before: int | None,
 
 def touched_tenants(tx: Tx, since: int) -> set[str]:
     """Tenants whose facts changed in revisions after `since`; a change that touches everyone names nobody."""
-    rows = tx.execute(sa.select(audit.c.tenant_id).where(audit.c.revision > since, audit.c.tenant_id.is_not(None)).distinct())
+    rows = tx.execute(
+        sa.select(audit.c.tenant_id)
+        .where(audit.c.revision > since, audit.c.tenant_id.is_not(None))
+        .distinct()
+    )
     return set(rows.scalars())

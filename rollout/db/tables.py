@@ -114,7 +114,9 @@ plan = Table(
     "plan",
     metadata,
     Column("feature", Id, primary_key=True),
-    Column("salt", String(64), nullable=False),  # drawn once for the feature's life: raising a percentage never removes a tenant
+    Column(
+        "salt", String(64), nullable=False
+    ),  # drawn once for the feature's life: raising a percentage never removes a tenant
     Column("version", Integer, nullable=False),
     Column("created_at", BigInteger, nullable=False),
 )
@@ -225,13 +227,19 @@ hold = Table(
     Column("vendor", Id, nullable=False),
     Column("model", Id, nullable=False),
     Column("price_id", String(80)),
-    Column("cost_usd_micro", BigInteger, nullable=False),  # reserved: the most it may cost; settled: what it cost; void: 0
+    Column(
+        "cost_usd_micro", BigInteger, nullable=False
+    ),  # reserved: the most it may cost; settled: what it cost; void: 0
     Column("settled_from", String(16)),  # usage, price_list, estimate
     Column("usage", Json),  # tokens as the vendor told them, and pictures: core.catalogue.Usage, "images"
-    Column("lease_until", BigInteger),  # held, dispatched: the owner's lease; unknown: when the grace ends; else null
+    Column(
+        "lease_until", BigInteger
+    ),  # held, dispatched: the owner's lease; unknown: when the grace ends; else null
     Column("upstream_id", String(200)),
     Column("result", Json),
-    Column("resolution", Text),  # why it ended as it did: vendor's answer, sweeper, estimate, a person's reason
+    Column(
+        "resolution", Text
+    ),  # why it ended as it did: vendor's answer, sweeper, estimate, a person's reason
     Column("created_at", BigInteger, nullable=False),
     Column("settled_at", BigInteger),
     Index("ix_hold_id", "id"),  # an admin names a hold without its tenant, and lists the newest of all
@@ -371,7 +379,9 @@ feedback = Table(
 revision = Table(
     "revision",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),  # always 1: the row whose lock orders all changes
+    Column(
+        "id", Integer, primary_key=True, autoincrement=False
+    ),  # always 1: the row whose lock orders all changes
     Column("number", BigInteger, nullable=False),
     Column("audit_hash", String(64), nullable=False),  # the end of the audit chain
     CheckConstraint("id = 1", name="single_row"),

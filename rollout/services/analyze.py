@@ -157,7 +157,11 @@ class Analyze:
             resolved=resolved,
             request=request,
             maximum=maximum_message_cost(
-                model, asked.body_bytes, request.max_tokens, request.has_cache_control, request.images
+                model,
+                asked.body_bytes - request.picture_bytes,
+                request.max_tokens,
+                request.has_cache_control,
+                request.images,
             ),
             end_user=check_end_user(call.end_user) if call.end_user else None,
             vendor=vendor,

@@ -36,10 +36,18 @@ class Change:
         self.records: list[dict[str, Any]] = []
 
     def record(
-        self, action: str, *, subject: str, tenant: str | None, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
+        self,
+        action: str,
+        *,
+        subject: str,
+        tenant: str | None,
+        before: Mapping[str, Any] | None,
+        after: Mapping[str, Any] | None,
     ) -> None:
         """Write down one thing that changed; `before` and `after` are JSON values."""
-        self.records.append({"action": action, "subject": subject, "tenant_id": tenant, "before": before, "after": after})
+        self.records.append(
+            {"action": action, "subject": subject, "tenant_id": tenant, "before": before, "after": after}
+        )
 
 
 class Changes:
@@ -71,7 +79,9 @@ class _Undo(Exception):
 
 def check_reason(reason: str | None) -> str:
     if not reason or not reason.strip():
-        raise InvalidRequest("A change needs a reason.", param="reason", remedy="Say in `reason` why you make this change.")
+        raise InvalidRequest(
+            "A change needs a reason.", param="reason", remedy="Say in `reason` why you make this change."
+        )
     if len(reason) > MAX_REASON:
         raise InvalidRequest(f"A reason has at most {MAX_REASON} characters.", param="reason")
     return reason.strip()
@@ -100,4 +110,7 @@ def _write_down(change: Change, chain_end: str) -> None:
 
 def as_json(value: Any) -> dict[str, Any]:
     """A frozen dataclass as a JSON object for the audit log; sets become sorted lists."""
-    return {name: sorted(item) if isinstance(item, (set, frozenset)) else item for name, item in dataclasses.asdict(value).items()}
+    return {
+        name: sorted(item) if isinstance(item, (set, frozenset)) else item
+        for name, item in dataclasses.asdict(value).items()
+    }

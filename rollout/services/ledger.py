@@ -96,7 +96,8 @@ class Ledger:
         self._database, self._changes = database, Changes(database)
         self._new_id, self._sleep = new_id, sleep
         self._own: set[holds.HoldId] = set()
-        self._own_lock = threading.Lock()
+        self._unanswered: set[holds.HoldId] = set()
+        self._lock = threading.Lock()
 
     # -- one piece of work ---------------------------------------------------------------------------------------------
 
@@ -113,6 +114,8 @@ class Ledger:
         operation = Reserve(hold_id, request, self.lease_seconds)
         rows: Also | None = None if also is None else lambda tx, now: also(tx, hold_id, now)
         reply, now = self._persist(operation, rows, RESERVE_PAUSES)
+        with self._lock:
+            self._unanswered.discard((request.tenant_id, hold_id))
         hold = _hold_of(reply)
         if hold.id != hold_id:
             yield Held(self, hold, now, reply.limits, replay=hold.result)
@@ -148,9 +151,18 @@ class Ledger:
     # -- what runs by itself -------------------------------------------------------------------------------------------
 
     def renew_leases(self) -> None:
-        """Prolong the leases of this process's open holds; to be called every third of a lease."""
-        with self._own_lock:
-            own = set(self._own)
+        """Prolong the leases of this process's open holds; to be called every third of a lease.
+
+        Reserves whose COMMIT was not answered are voided here: their callers were told that nothing was started.
+        """
+        with self._lock:
+            own, unanswered = set(self._own), set(self._unanswered)
+        for tenant_id, hold_id in unanswered:
+            self._once(
+                Void(tenant_id, hold_id, "system:ledger", "nobody was told that it was reserved"), None
+            )
+            with self._lock:
+                self._unanswered.discard((tenant_id, hold_id))
         if own:
             with self._database.write() as tx:
                 holds.renew(tx, own, self._database.now(tx) + self.lease_seconds)
@@ -267,10 +279,18 @@ class Ledger:
         return self._once(operation, also)
 
     def _once(self, operation: Operation, also: Also | None) -> tuple[Reply, int]:
-        with self._database.write() as tx:
-            (reply,), now = self._apply(tx, [operation])
-            if reply.moved and also is not None:
-                also(tx, now)
+        decided = False
+        try:
+            with self._database.write() as tx:
+                (reply,), now = self._apply(tx, [operation])
+                if reply.moved and also is not None:
+                    also(tx, now)
+                decided = True
+        except LedgerUnavailable:
+            if decided and isinstance(operation, Reserve):
+                with self._lock:
+                    self._unanswered.add((operation.tenant_id, operation.hold_id))
+            raise
         return reply, now
 
     def _each(self, operations: Sequence[Operation]) -> list[Hold]:
@@ -344,12 +364,12 @@ class Ledger:
     @contextmanager
     def _owned(self, hold: Hold) -> Iterator[None]:
         key = (hold.tenant_id, hold.id)
-        with self._own_lock:
+        with self._lock:
             self._own.add(key)
         try:
             yield
         finally:
-            with self._own_lock:
+            with self._lock:
                 self._own.discard(key)
 
 

@@ -32,24 +32,51 @@ class Tenants:
         """Raises Conflict when the id is taken."""
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
             if tenants.get(change.tx, new.id):
-                raise Conflict(f"There is a tenant {new.id!r} already.", param="id", remedy="Choose another id, or change that tenant.")
+                raise Conflict(
+                    f"There is a tenant {new.id!r} already.",
+                    param="id",
+                    remedy="Choose another id, or change that tenant.",
+                )
             added = dataclasses.replace(new, created_at=change.now)
             tenants.add(change.tx, added)
-            change.record("tenant.added", subject=added.id, tenant=added.id, before=None, after=as_json(added))
+            change.record(
+                "tenant.added", subject=added.id, tenant=added.id, before=None, after=as_json(added)
+            )
         return added
 
     def change(
-        self, actor: Actor, tenant_id: str, fields: Mapping[str, Any], reason: str | None, *, based_on: int | None = None, dry_run: bool = False
+        self,
+        actor: Actor,
+        tenant_id: str,
+        fields: Mapping[str, Any],
+        reason: str | None,
+        *,
+        based_on: int | None = None,
+        dry_run: bool = False,
     ) -> Tenant:
         """Set `fields` (name, tz, attributes); raises NotFound, StaleVersion, InvalidRequest."""
-        return self._revise(actor, "tenant.changed", tenant_id, fields, reason, based_on=based_on, dry_run=dry_run)
+        return self._revise(
+            actor, "tenant.changed", tenant_id, fields, reason, based_on=based_on, dry_run=dry_run
+        )
 
-    def set_state(self, actor: Actor, tenant_id: str, state: TenantState, reason: str | None, *, dry_run: bool = False) -> Tenant:
+    def set_state(
+        self, actor: Actor, tenant_id: str, state: TenantState, reason: str | None, *, dry_run: bool = False
+    ) -> Tenant:
         """`suspended`: its keys open nothing; `active`: they do again. Setting the state it has changes nothing."""
-        return self._revise(actor, f"tenant.{state}", tenant_id, {"state": state}, reason, based_on=None, dry_run=dry_run)
+        return self._revise(
+            actor, f"tenant.{state}", tenant_id, {"state": state}, reason, based_on=None, dry_run=dry_run
+        )
 
     def _revise(
-        self, actor: Actor, action: str, tenant_id: str, fields: Mapping[str, Any], reason: str | None, *, based_on: int | None, dry_run: bool
+        self,
+        actor: Actor,
+        action: str,
+        tenant_id: str,
+        fields: Mapping[str, Any],
+        reason: str | None,
+        *,
+        based_on: int | None,
+        dry_run: bool,
     ) -> Tenant:
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
             before = require(change.tx, tenant_id)
@@ -59,7 +86,9 @@ class Tenants:
                 return before
             after = dataclasses.replace(after, version=before.version + 1)
             tenants.put(change.tx, after)
-            change.record(action, subject=after.id, tenant=after.id, before=as_json(before), after=as_json(after))
+            change.record(
+                action, subject=after.id, tenant=after.id, before=as_json(before), after=as_json(after)
+            )
         return after
 
 

@@ -17,7 +17,9 @@ class PageQuery(Shape):
     limit: int = Field(50, ge=1, le=500)
 
 
-def listing(rows: Sequence[T], limit: int, cursor_of: Callable[[T], object], show: Callable[[T], Any]) -> dict[str, Any]:
+def listing(
+    rows: Sequence[T], limit: int, cursor_of: Callable[[T], object], show: Callable[[T], Any]
+) -> dict[str, Any]:
     """`rows` holds up to `limit + 1` items: one more than asked tells that there is a next page."""
     shown = rows[:limit]
     more = len(rows) > limit

@@ -32,16 +32,16 @@ def refused(*blocks, kind=InvalidRequest, **members):
 
 
 def test_text_is_a_request():
-    assert parse() == MessageRequest("claude-sonnet-5-5", 100, False, 0, False)
+    assert parse() == MessageRequest("claude-sonnet-5-5", 100, False, 0, 0, False)
 
 
 def test_pictures_are_counted_wherever_they_stand():
     nested = {"type": "tool_result", "tool_use_id": "t", "content": [image(), {"type": "text", "text": "x"}]}
     url = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
     document = {"type": "document", "source": {"type": "content", "content": [image()]}}
-    assert parse(image(), nested, url, document, stream=True) == MessageRequest(
-        "claude-sonnet-5-5", 100, True, 4, False
-    )
+    found = parse(image(), nested, url, document, stream=True)
+    one = len(base64.b64encode(picture())) + len('""')
+    assert found == MessageRequest("claude-sonnet-5-5", 100, True, 4, 3 * one, False)
 
 
 def test_a_document_counts_as_all_the_pages_it_may_have():
@@ -57,6 +57,13 @@ def test_a_document_counts_as_all_the_pages_it_may_have():
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
 def test_every_type_the_vendor_reads_is_taken(kind):
     assert parse(image(picture(kind), f"image/{kind.lower()}")).images == 1
+
+
+def test_the_base64_of_pictures_is_told_apart_from_text_which_alone_is_counted_by_the_byte() -> None:
+    data = picture("PNG")
+    asked = parse(image(data, "image/png"))
+    assert (asked.images, asked.picture_bytes) == (1, len(base64.b64encode(data)) + len('""'))
+    assert parse({"type": "text", "text": "no picture"}).picture_bytes == 0
 
 
 def test_a_jpeg_whose_metadata_is_long_is_read_to_its_size():
@@ -132,7 +139,7 @@ def test_a_wrong_member_is_named(members, param):
 
 def test_a_count_needs_no_max_tokens_and_never_streams():
     sent = split_members(b'{"model":"m","stream":true,"messages":[{"role":"user","content":"x"}]}')
-    assert parse_message_request(sent, counting=True) == MessageRequest("m", 0, False, 0, False)
+    assert parse_message_request(sent, counting=True) == MessageRequest("m", 0, False, 0, 0, False)
     with pytest.raises(InvalidRequest):
         parse_message_request(sent)
 

@@ -49,7 +49,9 @@ def test_every_problem_is_reported_at_once_and_names_its_variable() -> None:
         ({"ROLLOUT_UPSTREAM_CONNECT_SECONDS": "9", "ROLLOUT_UPSTREAM_READ_SECONDS": "3"}, "must not exceed"),
     ],
 )
-def test_settings_that_contradict_each_other_are_refused_with_the_way_out(environ: dict[str, str], named: str) -> None:
+def test_settings_that_contradict_each_other_are_refused_with_the_way_out(
+    environ: dict[str, str], named: str
+) -> None:
     with pytest.raises(SettingsError, match=named):
         Settings.from_env(environ)
 
@@ -72,4 +74,6 @@ def test_a_secret_set_twice_or_in_a_missing_file_is_a_problem(tmp_path: Path) ->
 
 
 def test_an_unknown_variable_is_named_with_the_nearest_setting() -> None:
-    assert unknown_variables({"ROLLOUT_LISTEM": "x", "OTHER": "y"}) == ["ROLLOUT_LISTEM is not a setting; did you mean ROLLOUT_LISTEN?"]
+    assert unknown_variables({"ROLLOUT_LISTEM": "x", "OTHER": "y"}) == [
+        "ROLLOUT_LISTEM is not a setting; did you mean ROLLOUT_LISTEN?"
+    ]

@@ -19,7 +19,9 @@ def test_a_key_survives_its_own_checksum_and_one_typo_never_does(random: bytes, 
         parse_key(wrong)
 
 
-@pytest.mark.parametrize("text", ["", "sk-123", "rk_live_short", "rk_prod_" + "a" * 49, "rk_live_" + "é" * 49])
+@pytest.mark.parametrize(
+    "text", ["", "sk-123", "rk_live_short", "rk_prod_" + "a" * 49, "rk_live_" + "é" * 49]
+)
 def test_what_is_not_a_key_of_ours_is_told_so(text: str) -> None:
     with pytest.raises(InvalidApiKey, match="not a Phasegate API key"):
         parse_key(text)
@@ -56,9 +58,22 @@ def test_scopes_are_known_and_kept_in_one_order() -> None:
 
 
 def test_a_key_stops_at_its_expiry_and_at_its_revocation() -> None:
-    key = Key("key_1", "acme", "ci", "live", "rk_live_ab12", "h", ("read",), created_at=0, expires_at=100, revoked_at=50)
+    key = Key(
+        "key_1",
+        "acme",
+        "ci",
+        "live",
+        "rk_live_ab12",
+        "h",
+        ("read",),
+        created_at=0,
+        expires_at=100,
+        revoked_at=50,
+    )
     key.check_usable(49)
     with pytest.raises(InvalidApiKey, match="revoked"):
         key.check_usable(50)
     with pytest.raises(InvalidApiKey, match="expired"):
-        Key("key_1", "acme", "ci", "live", "rk_live_ab12", "h", ("read",), created_at=0, expires_at=100).check_usable(100)
+        Key(
+            "key_1", "acme", "ci", "live", "rk_live_ab12", "h", ("read",), created_at=0, expires_at=100
+        ).check_usable(100)

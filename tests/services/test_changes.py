@@ -39,7 +39,11 @@ def test_a_change_is_audited_with_before_after_actor_and_reason(database: Databa
     assert entries[1].before is not None
     assert entries[1].after is not None
     assert (entries[1].before["name"], entries[1].after["name"]) == ("Acme", "Acme Ltd")
-    assert (entries[1].actor, entries[1].reason, entries[1].request_id) == ("token:ana", "their wish", "req_1")
+    assert (entries[1].actor, entries[1].reason, entries[1].request_id) == (
+        "token:ana",
+        "their wish",
+        "req_1",
+    )
     assert entries[1].revision == number
     assert chain(database) is None
 
@@ -57,7 +61,9 @@ def test_a_changed_a_removed_and_a_cut_off_row_are_found(database: Database, ten
         assert chain(database) == found
 
 
-def test_a_stale_version_changes_nothing_and_shows_the_value_as_it_is(database: Database, tenants: Tenants) -> None:
+def test_a_stale_version_changes_nothing_and_shows_the_value_as_it_is(
+    database: Database, tenants: Tenants
+) -> None:
     tenants.add(ANA, Tenant("acme", "Acme"), "first partner")
     tenants.change(ANA, "acme", {"name": "Hers"}, "she was first", based_on=1)
     with pytest.raises(StaleVersion) as caught:
@@ -91,7 +97,9 @@ def test_a_change_needs_a_reason(tenants: Tenants, reason: str | None) -> None:
 
 
 def test_changes_by_many_at_once_leave_one_unbroken_chain(database: Database, tenants: Tenants) -> None:
-    threads = [threading.Thread(target=tenants.add, args=(ANA, Tenant(f"t{n}", "T"), "storm")) for n in range(12)]
+    threads = [
+        threading.Thread(target=tenants.add, args=(ANA, Tenant(f"t{n}", "T"), "storm")) for n in range(12)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

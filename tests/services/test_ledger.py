@@ -654,6 +654,22 @@ def test_with_the_books_away_nothing_is_started(ledger: Ledger, flaky: Flaky) ->
     assert ledger.holds(tenant=None, state=None, cursor=None, limit=10) == []
 
 
+def test_a_reserve_that_committed_unheard_is_voided_since_its_caller_was_told_that_nothing_started(
+    ledger: Ledger, flaky: Flaky
+) -> None:
+    flaky.failures = ["unanswered", "away"]
+    with pytest.raises(LedgerUnavailable), ledger.hold(keyed()):
+        raise AssertionError("the block must not run")
+    assert only_hold(ledger).state == "dispatched"
+    flaky.failures = ["away"]
+    with pytest.raises(LedgerUnavailable):
+        ledger.renew_leases()
+    ledger.renew_leases()
+    assert only_hold(ledger).state == "void"
+    assert generate(ledger, keyed()).replay is None
+    ledger.renew_leases()
+
+
 @pytest.mark.parametrize("failure", ["away", "unanswered"])
 def test_a_reserve_and_a_charge_survive_a_blink_of_the_database(
     ledger: Ledger, flaky: Flaky, failure: str
