@@ -16,10 +16,13 @@ import click
 import msgspec
 
 from rollout.core.audit import Actor
+from rollout.core.catalogue import Catalogue
 from rollout.core.decisions import ANALYSIS, GENERATION
 from rollout.core.tenants import Mode, NewKey, Tenant
 from rollout.core.tokens import NewToken
 from rollout.errors import InvalidApiKey
+from rollout.providers.base import Providers
+from rollout.services import providers
 from rollout.services.calls import Call
 from rollout.services.generate import Asked
 from rollout.services.ids import new_id
@@ -71,7 +74,8 @@ def seed(settings: Settings) -> dict[str, Any]:
     """Bring the demo's tenants, plan, grants, meters and keys about; returns what `demo.json` holds."""
     from rollout.app import build
 
-    with contextlib.closing(build(settings, connect=True)) as services:
+    in_sandbox = dataclasses.replace(settings, sandbox="on")  # seeding must never spend money at a vendor
+    with contextlib.closing(build(in_sandbox, connect=True)) as services:
         with services.changes.begin(ACTOR, REASON) as change:
             services.plans.ensure_plan(change)
         known = {tenant.id for tenant in services.tenants.page(after=None, limit=1000)}
@@ -86,7 +90,12 @@ def seed(settings: Settings) -> dict[str, Any]:
         services.state.refresh()
         if "umbrella" not in known:
             _spend(services, tenants["umbrella"]["key"])
-        return {"url": settings.url, "models": _models(services), "admin": admin, "tenants": tenants}
+        return {
+            "url": settings.url,
+            "models": _models(services.catalogue, providers.connect(settings)),
+            "admin": admin,
+            "tenants": tenants,
+        }
 
 
 def write_file(settings: Settings, seeded: dict[str, Any]) -> None:
@@ -112,7 +121,14 @@ def show(settings: Settings, seeded: dict[str, Any]) -> None:
     click.echo(
         f"Keys and addresses: {file(settings)}. Data: {Path(settings.home).absolute()}; delete it to begin anew."
     )
-    if not (settings.openai_api_key or settings.anthropic_api_key):
+    if not any(
+        (
+            settings.openai_api_key,
+            settings.openai_base_url,
+            settings.anthropic_api_key,
+            settings.anthropic_base_url,
+        )
+    ):
         click.echo("No vendor keys: the sandbox answers, its pictures say so, and nothing costs anything.")
     click.echo("Ctrl-C stops.")
     sys.stdout.flush()
@@ -238,12 +254,13 @@ def _spend(services: Services, key: str) -> None:
     services.generate.run(call, asked)
 
 
-def _models(services: Services) -> dict[str, list[str]]:
+def _models(catalogue: Catalogue, vendors: Providers) -> dict[str, list[str]]:
+    """The models that somebody answers for, by what they are for."""
     return {
         kind: [
             model.name
-            for model in services.catalogue.models
-            if model.feature == feature and model.lifecycle != "retired" and services.providers.answers(model)
+            for model in catalogue.models
+            if model.feature == feature and model.lifecycle != "retired" and vendors.answers(model)
         ]
         for kind, feature in (("generation", GENERATION), ("analysis", ANALYSIS))
     }

@@ -31,7 +31,7 @@ from rollout.core.images import (
     Partial,
     Picture,
     Upload,
-    media_type_and_size,
+    media_type_of,
     parse_image_request,
 )
 from rollout.core.meters import Unit
@@ -315,9 +315,12 @@ def _decoded(picture: Picture) -> tuple[bytes, str]:
     """The picture's bytes and the type that they show. Raises Fault when they are none."""
     try:
         data = pybase64.b64decode(picture.b64, validate=True)
-        return data, media_type_and_size(data)[0]
-    except (binascii.Error, InvalidRequest) as error:
-        raise Fault(f"the vendor sent something that is no picture: {error}") from error
+    except binascii.Error as error:
+        raise Fault(f"the vendor sent broken base64: {error}") from error
+    media_type = media_type_of(data)
+    if media_type is None:
+        raise Fault("the vendor sent something that is no picture")
+    return data, media_type
 
 
 def _result_body(

@@ -248,7 +248,6 @@ class Starter:
 
 def seed(environ: dict[str, str]) -> dict[str, Any]:
     """The demo's tenants on the database that `environ` names."""
-    in_process = {name: value for name, value in environ.items() if not name.endswith("_BASE_URL")}
-    settings = Settings.from_env(in_process)
+    settings = Settings.from_env(environ)
     migrate.upgrade(settings.database)
     return demonstration.seed(settings)
