@@ -17,17 +17,16 @@ from rollout.core.grants import (
     access_request_json,
     grant_json,
 )
-from rollout.core.meters import Meter, meter_json, revise
-from rollout.core.tenants import Tenant
+from rollout.core.meters import Meter, meter_json
 from rollout.core.times import rfc3339
-from rollout.db import access_requests, grants, meters, plans
+from rollout.db import access_requests, grants
 from rollout.db.engine import Database, Tx
-from rollout.errors import Conflict, InvalidRequest, NotFound
+from rollout.errors import Conflict, NotFound
 from rollout.services.changes import Change, Changes, as_json
 from rollout.services.grants import admit, answer
 from rollout.services.ids import NewId
-from rollout.services.meters import new_meter
-from rollout.services.tenants import check_version, require
+from rollout.services.meters import give_quota
+from rollout.services.tenants import check_version
 
 ASKED = "asked by the tenant"
 WITHDRAWN = "withdrawn by the tenant"
@@ -144,7 +143,7 @@ class Access:
                 expires_at=expires_at,
                 cohort=None,
             )
-            given = self._give_quota(change, request, quota)
+            given = give_quota(change, self._new_id, request.tenant_id, request.feature, quota)
             return Approval(_require_request(change.tx, request_id).request, grant, given)
 
     def deny(
@@ -159,26 +158,6 @@ class Access:
         """The tenant reads the reason. Raises NotFound, StaleVersion, Conflict that says who decided before."""
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
             return answer(change, self._require_waiting(change, request_id, based_on), "denied")
-
-    def _give_quota(
-        self, change: Change, request: AccessRequest, given: Sequence[Mapping[str, Any]] | None
-    ) -> tuple[Meter, ...]:
-        tenant = require(change.tx, request.tenant_id)
-        meters.lock_owners(change.tx, [tenant.id])
-        live = meters.live(change.tx, tenant.id)
-        if given is None:
-            has_its_own = any(meter.hard and meter.feature == request.feature for meter in live)
-            given = () if has_its_own else _quota_of_phase(change.tx, request.feature)
-        wanted = [
-            _meter(self._new_id("mtr"), tenant, request.feature, position, fields, change.now)
-            for position, fields in enumerate(given)
-        ]
-        by_name = {meter.name: meter for meter in live}
-        for position, meter in enumerate(wanted):
-            by_name[meter.name] = _write_meter(change, by_name.get(meter.name), meter, position)
-        if wanted:
-            meters.bump_meter_rev(change.tx, tenant.id)
-        return tuple(by_name[meter.name] for meter in wanted)
 
     def _require_waiting(self, change: Change, request_id: str, based_on: int | None) -> AccessRequest:
         found = _require_request(change.tx, request_id)
@@ -203,54 +182,6 @@ def _check_is_out(change: Change, decision: Decision) -> None:
             f"Your organisation has access to {decision.feature} already.",
             remedy=f"There is nothing to ask for; GET /api/v1/features/{decision.feature} says how it stands.",
         )
-
-
-def _quota_of_phase(tx: Tx, feature: str) -> Sequence[Mapping[str, Any]]:
-    plan = plans.get(tx, feature)
-    return plan.phase.quota if plan else ()
-
-
-def _meter(
-    meter_id: str, tenant: Tenant, feature: str, position: int, fields: Mapping[str, Any], now: int
-) -> Meter:
-    """A meter as `Meters.add` would make it; raises InvalidRequest that says which one of the list is wrong."""
-    try:
-        return new_meter(meter_id, tenant.id, tenant.tz, now, {"feature": feature, **fields})
-    except InvalidRequest as wrong:
-        where = f"meters.{position}.{wrong.members['param']}"
-        raise InvalidRequest(wrong.message, remedy=wrong.remedy_text, param=where) from None
-
-
-def _write_meter(change: Change, before: Meter | None, wanted: Meter, position: int) -> Meter:
-    """Add the meter, or give the one of that name the wanted cap; raises InvalidRequest when that one counts something else."""
-    if before is None:
-        meters.add(change.tx, wanted)
-        change.record(
-            "meter.added", subject=wanted.id, tenant=wanted.tenant_id, before=None, after=as_json(wanted)
-        )
-        return wanted
-    if _counts(before) != _counts(wanted):
-        raise InvalidRequest(
-            f"{before.tenant_id} has a meter {before.name!r} that counts something else.",
-            param=f"meters.{position}.name",
-            remedy="Choose another name.",
-        )
-    after = revise(before, {"cap": wanted.cap, "hard": wanted.hard})
-    if after is not before:
-        meters.put(change.tx, after)
-        meters.set_caps(change.tx, after, change.now)
-        change.record(
-            "meter.changed",
-            subject=after.id,
-            tenant=after.tenant_id,
-            before=as_json(before),
-            after=as_json(after),
-        )
-    return after
-
-
-def _counts(meter: Meter) -> tuple[str, str | None, str, str]:
-    return meter.level, meter.feature, meter.unit, meter.period
 
 
 def _decided(request: AccessRequest) -> str:

@@ -17,6 +17,7 @@ from rollout.db.engine import Database, Tx
 from rollout.errors import Conflict, NotFound
 from rollout.services.changes import Change, Changes, as_json
 from rollout.services.ids import NewId
+from rollout.services.meters import give_quota
 from rollout.services.tenants import check_version, require
 
 
@@ -51,13 +52,16 @@ class Grants:
     ) -> Grant:
         """Let the tenant in from now on, which also approves the request that it has waiting.
 
+        A tenant without a hard meter of the feature gets the quota of the current phase.
         Raises NotFound for the tenant, InvalidRequest, Conflict while it has a grant that counts.
         """
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
             require(change.tx, tenant_id)
-            return admit(
+            grant = admit(
                 change, self._new_id("grt"), tenant_id, feature, expires_at=expires_at, cohort=cohort
             )
+            give_quota(change, self._new_id, tenant_id, feature)
+            return grant
 
     def set_expiry(
         self,

@@ -6,13 +6,14 @@ hold is decided on the new value, whatever its caller had in memory.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rollout.core.audit import Actor
 from rollout.core.decisions import FEATURES
 from rollout.core.meters import Meter, default_name, revise
-from rollout.db import meters
+from rollout.db import meters, plans
 from rollout.db.engine import Database, Tx
 from rollout.errors import Conflict, InvalidRequest, NotFound
 from rollout.services import tenants
@@ -140,6 +141,75 @@ def new_meter(meter_id: str, tenant_id: str, tz: str, now: int, fields: Mapping[
         **given,
     }
     return Meter(id=meter_id, tenant_id=tenant_id, created_at=now, **stated)
+
+
+def give_quota(
+    change: Change,
+    new_id: NewId,
+    tenant_id: str,
+    feature: str,
+    wanted: Sequence[Mapping[str, Any]] | None = None,
+) -> tuple[Meter, ...]:
+    """The part of a change that gives a tenant its meters of a feature; those that it added or changed.
+
+    `wanted` are the fields of each; None: the quota of the current phase, unless the tenant has a hard meter of the feature, so
+    that nobody is let in without a limit. A meter that is there already gets the new cap. Raises NotFound, InvalidRequest.
+    """
+    tenant = tenants.require(change.tx, tenant_id)
+    meters.lock_owners(change.tx, [tenant_id])
+    live = meters.live(change.tx, tenant_id)
+    if wanted is None:
+        has_its_own = any(meter.hard and meter.feature == feature for meter in live)
+        wanted = () if has_its_own else _quota_of_phase(change.tx, feature)
+    by_name = {meter.name: meter for meter in live}
+    given = []
+    for position, fields in enumerate(wanted):
+        with _in_list(position):
+            meter = new_meter(new_id("mtr"), tenant_id, tenant.tz, change.now, {"feature": feature, **fields})
+            by_name[meter.name] = _give(change, by_name.get(meter.name), meter)
+            given.append(meter.name)
+    if given:
+        meters.bump_meter_rev(change.tx, tenant_id)
+    return tuple(by_name[name] for name in given)
+
+
+def _quota_of_phase(tx: Tx, feature: str) -> Sequence[Mapping[str, Any]]:
+    plan = plans.get(tx, feature)
+    return plan.phase.quota if plan else ()
+
+
+@contextmanager
+def _in_list(position: int) -> Iterator[None]:
+    """An InvalidRequest from the block says which one of the list is wrong."""
+    try:
+        yield
+    except InvalidRequest as wrong:
+        where = f"meters.{position}.{wrong.members['param']}"
+        raise InvalidRequest(wrong.message, remedy=wrong.remedy_text, param=where) from None
+
+
+def _give(change: Change, before: Meter | None, wanted: Meter) -> Meter:
+    """Add the meter, or give the one of that name the wanted cap; raises InvalidRequest when that one counts something else."""
+    if before is None:
+        meters.add(change.tx, wanted)
+        _record(change, "meter.added", None, wanted)
+        return wanted
+    if _counts(before) != _counts(wanted):
+        raise InvalidRequest(
+            f"{before.tenant_id} has a meter {before.name!r} that counts something else.",
+            param="name",
+            remedy="Choose another name.",
+        )
+    after = revise(before, {"cap": wanted.cap, "hard": wanted.hard})
+    if after is not before:
+        meters.put(change.tx, after)
+        meters.set_caps(change.tx, after, change.now)
+        _record(change, "meter.changed", before, after)
+    return after
+
+
+def _counts(meter: Meter) -> tuple[str, str | None, str, str]:
+    return meter.level, meter.feature, meter.unit, meter.period
 
 
 def _require(tx: Tx, meter_id: str) -> Meter:

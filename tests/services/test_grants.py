@@ -43,6 +43,14 @@ def test_a_grant_lets_its_tenant_in_and_nobody_else(
     assert decision(services, "globex").reason == "not_granted"
 
 
+def test_nobody_is_let_in_without_a_limit(services: SimpleNamespace, grants: Grants) -> None:
+    grants.add(ALICE, "acme", GENERATION, "beta partner")
+    services.state.refresh()
+    limits = {(meter.unit, meter.period): meter.cap for meter in services.state.facts("acme").meters}
+    assert limits[("image", "day")] == 100
+    assert limits[("usd_micro", "month")] == 100_000_000
+
+
 def test_time_ends_a_grant_without_anybody_writing_it_down(
     services: SimpleNamespace, grants: Grants, clock: Any
 ) -> None:
