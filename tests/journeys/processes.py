@@ -24,7 +24,7 @@ from rollout.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SECRET = "a secret for tests, forty characters long"
-START_SECONDS = 30
+START_SECONDS = 60
 
 
 @dataclass

@@ -58,7 +58,7 @@ def test_globex_is_refused_asks_is_approved_generates_and_is_refused_after_revoc
 
     approved = service.admin("POST", f"/access-requests/{asked['id']}/approve", {"reason": "a good use case"})
     assert approved["state"] == "approved"
-    wait_until(lambda: generates(service, "globex"), "globex to be let in", service.log, seconds=1)
+    wait_until(lambda: generates(service, "globex"), "globex to be let in", service.log)
     limits = service.call("GET", "/api/v1/quotas", key=key)[2]["data"]
     assert any(limit["unit"] == "image" and limit["used"] >= 1 for limit in limits)
     assert (
@@ -70,7 +70,7 @@ def test_globex_is_refused_asks_is_approved_generates_and_is_refused_after_revoc
 
     (grant,) = service.admin("GET", f"/grants?tenant=globex&feature={GENERATION}")["data"]
     service.admin("POST", f"/grants/{grant['id']}/revoke", {"reason": "trial is over"})
-    wait_until(lambda: not generates(service, "globex"), "globex to be put out", service.log, seconds=1)
+    wait_until(lambda: not generates(service, "globex"), "globex to be put out", service.log)
     assert service.call("GET", f"/api/v1/features/{GENERATION}", key=key)[2]["enabled"] is False
 
     actions = [(row["action"], row["reason"]) for row in service.admin("GET", "/audit?tenant=globex")["data"]]
@@ -92,7 +92,7 @@ def test_the_command_line_lets_a_tenant_in_and_a_running_worker_follows(service:
         "grants", "add", "hooli", GENERATION, "--until", "2099-01-01", "--reason", "by hand"
     )
     assert granted.returncode == 0, granted.stderr
-    wait_until(lambda: generates(service, "hooli"), "hooli to be let in", service.log, seconds=1)
+    wait_until(lambda: generates(service, "hooli"), "hooli to be let in", service.log)
 
 
 def test_umbrella_is_refused_generation_and_still_analyses(service: Service) -> None:

@@ -45,7 +45,7 @@ def test_with_every_place_taken_by_a_hanging_vendor_analysis_and_the_stop_still_
         ThreadPoolExecutor(PLACES) as pool,
     ):
         hanging = [
-            pool.submit(client.images.generate, prompt="sandbox:slow=6s boat", **GENERATION)
+            pool.submit(client.images.generate, prompt="sandbox:slow=8s boat", **GENERATION)
             for _ in range(PLACES)
         ]  # type: ignore[call-overload]
         wait_until(
@@ -74,6 +74,6 @@ def test_with_every_place_taken_by_a_hanging_vendor_analysis_and_the_stop_still_
     service.admin("POST", "/features/image-generation/revive", {"reason": "drill is over"})
     wait_until(
         lambda: service.call("POST", "/v1/images/generations", {"prompt": "boat", **GENERATION}, key=service.key("acme"))[0] == 200,
-        "generation to be back", service.log, seconds=2,
+        "generation to be back", service.log,
     )  # fmt: skip
     assert service.rollout("ledger", "verify").returncode == 0

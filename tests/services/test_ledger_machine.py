@@ -310,6 +310,7 @@ def machine(database: Database, clock: Any) -> Callable[[], RuleBasedStateMachin
     return type("Machine", (LedgerMachine,), {"database": database, "clock": clock})
 
 
+@pytest.mark.timeout(600)
 def test_the_ledger_does_what_the_model_says(machine: Any, database: Database) -> None:
     examples, steps = (60, 40) if database.is_sqlite else (10, 25)
     run_state_machine_as_test(
