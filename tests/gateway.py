@@ -37,6 +37,7 @@ from rollout.services.catalogue import load_seed
 from rollout.services.changes import Changes
 from rollout.services.features import Features
 from rollout.services.generate import Generate
+from rollout.services.grants import Grants
 from rollout.services.images import Images as StoredImages
 from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
@@ -170,7 +171,9 @@ class Gateway:
         self.blobs = FileBlobs(self.folder)
         self._wire()
         self.app = self._app({"generation": 4, "analysis": 4, "stream": 1, **places})
-        self.services.grants.add(doors.ALICE, "acme", GENERATION, "test", expires_at=None)
+        Grants(database, Changes(database), self.new_id).add(doors.ALICE, "acme", GENERATION, "test")
+        for meter in self.services.meters.page(tenant="acme", after=None, limit=100):
+            self.services.meters.archive(doors.ALICE, meter.id, "each test sets its own")
         self.services.state.refresh()
 
     def _wire(self) -> None:

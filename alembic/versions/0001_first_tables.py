@@ -190,7 +190,7 @@ def upgrade() -> None:
         sa.Column("decision_id", sa.String(length=80), nullable=False),
         sa.Column("request_id", sa.String(length=64), nullable=False),
         sa.Column("api_key_id", sa.String(length=64), nullable=False),
-        sa.Column("idem_key", sa.String(length=255), nullable=True),
+        sa.Column("idem_key", sa.String(length=260), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("fingerprint", sa.String(length=80), nullable=False),
         sa.Column("lines", sa.JSON(none_as_null=True), nullable=False),

@@ -220,7 +220,7 @@ hold = Table(
     Column("decision_id", String(80), nullable=False),
     Column("request_id", Id, nullable=False),
     Column("api_key_id", Id, nullable=False),
-    Column("idem_key", String(255)),
+    Column("idem_key", String(260)),  # at most 255 as sent; those of test keys begin with "test "
     Column("attempt", Integer, nullable=False),
     Column("fingerprint", String(80), nullable=False),
     Column("lines", Json, nullable=False),  # [[meter_id, subject, start, unit, amount], ...]

@@ -566,6 +566,15 @@ def test_a_test_key_works_before_the_grant_on_the_sandbox_and_costs_nothing(gate
 
 
 @on_sqlite
+def test_a_rehearsed_idempotency_key_is_not_replayed_in_earnest(gateway: Gateway) -> None:
+    rehearsed = gateway.door("acme", "test").generate(idem_key="order-1")
+    earnest = gateway.door("acme").generate(idem_key="order-1")
+    assert rehearsed.headers["x-rollout-model"].startswith("sandbox/")
+    assert earnest.headers["x-rollout-model"] == IMAGE_MODEL
+    assert "Idempotent-Replayed" not in earnest.headers
+    assert earnest.headers["Idempotency-Key"] == "order-1"
+
+
 def test_a_test_key_does_not_touch_the_tenants_limits(gateway: Gateway) -> None:
     gateway.limit("image", "day", 1)
     gateway.door().generate()
