@@ -57,6 +57,7 @@ def wire(database: Database, clock: Clock) -> SimpleNamespace:
         tenants=Tenants(database, changes),
         keys=Keys(database, changes, SECRET, new_id),
         tokens=Tokens(database, changes, SECRET, new_id, clock),
+        new_id=new_id,
         grants=Grants(database, changes, new_id),
         access=Access(database, changes, new_id),
         audit=AuditLog(database),

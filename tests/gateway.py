@@ -37,7 +37,6 @@ from rollout.services.catalogue import load_seed
 from rollout.services.changes import Changes
 from rollout.services.features import Features
 from rollout.services.generate import Generate
-from rollout.services.grants import Grants
 from rollout.services.images import Images as StoredImages
 from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
@@ -163,7 +162,7 @@ class Gateway:
     def __init__(self, database: Database, clock: Clock, folder: Path, **places: int) -> None:
         self.database, self.clock, self.vendor = database, clock, Vendor()
         self.services = doors.wire(database, clock)
-        self.new_id = doors.counting_ids()
+        self.new_id = self.services.new_id
         self.ledger = Ledger(
             database, lease_seconds=LEASE, grace_seconds=GRACE, new_id=self.new_id, sleep=lambda _: None
         )
@@ -171,7 +170,7 @@ class Gateway:
         self.blobs = FileBlobs(self.folder)
         self._wire()
         self.app = self._app({"generation": 4, "analysis": 4, "stream": 1, **places})
-        Grants(database, Changes(database), self.new_id).add(doors.ALICE, "acme", GENERATION, "test")
+        self.services.grants.add(doors.ALICE, "acme", GENERATION, "test")
         for meter in self.services.meters.page(tenant="acme", after=None, limit=100):
             self.services.meters.archive(doors.ALICE, meter.id, "each test sets its own")
         self.services.state.refresh()
