@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 
 from rollout.errors import RolloutError
@@ -12,23 +13,19 @@ Result = dict[str, str]
 
 
 def run(settings: Settings, environ: Mapping[str, str]) -> list[Result]:
-    """`{"check", "state": "good" | "warning" | "wrong", "detail"}` for each check; later ones still run when one is wrong."""
+    """`{"check", "state": "good" | "warning" | "wrong", "detail"}` for each check; books are read only at the right schema."""
     from rollout.app import build
 
     unknown = unknown_variables(environ)
-    results = [_result("settings", "warning" if unknown else "good", "; ".join(unknown) or "valid")]
-    services = build(settings)
-    try:
-        for name, look in (
-            ("schema", _schema),
-            ("ledger", _ledger),
-            ("audit chain", _audit),
-            ("vendors", _vendors),
-        ):
-            results.append(_looked(name, look, services))
-    finally:
-        services.close()
-    return results
+    with contextlib.closing(build(settings)) as services:
+        schema = _looked("schema", _schema, services)
+        books = {"ledger": _ledger, "audit chain": _audit} if schema["state"] == "good" else {}
+        looks = {**books, "vendors": _vendors}
+        return [
+            _result("settings", "warning" if unknown else "good", "; ".join(unknown) or "valid"),
+            schema,
+            *(_looked(name, look, services) for name, look in looks.items()),
+        ]
 
 
 def _looked(name: str, look: Callable[[Services], tuple[str, str]], services: Services) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import sys
@@ -53,12 +54,23 @@ def wired() -> Iterator[Any]:
 
     settings = settings_or_exit(log_level="warning")
     log.configure(settings.log_level, settings.log_format)
-    services = build(settings)
-    try:
-        with refusals():
-            yield services
-    finally:
-        services.close()
+    require_schema(settings)
+    with contextlib.closing(build(settings)) as services, refusals():
+        yield services
+
+
+def require_schema(settings: Settings) -> None:
+    """Ends the command with code 1 unless the database is at this version's schema."""
+    from rollout.db import migrate
+
+    with refusals():
+        current, head = migrate.current(settings.database), migrate.head()
+    if current != head:
+        click.echo(
+            f"error: the database's schema is at {current or 'nothing'} and must be at {head}. Run: rollout migrate",
+            err=True,
+        )
+        sys.exit(FAILED)
 
 
 @contextmanager

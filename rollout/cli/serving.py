@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rollout.cli.context import FAILED, refusals, settings_or_exit
+from rollout.cli.context import FAILED, refusals, require_schema, settings_or_exit
 
 if TYPE_CHECKING:
     import socket
@@ -29,8 +29,7 @@ def serve() -> None:
     with refusals():
         if settings.is_embedded:
             migrate.upgrade(settings.database)
-        elif migrate.current(settings.database) != migrate.head():
-            sys.exit("error: the database's schema is not up to date. Run: rollout migrate")
+        require_schema(settings)
         _prepare(settings)
     _serve(settings, _bound(settings.listen))
 
@@ -68,6 +67,7 @@ def worker() -> None:
     stopped = threading.Event()
     for wanted in (signal.SIGTERM, signal.SIGINT):
         signal.signal(wanted, lambda *_: stopped.set())
+    require_schema(settings)
     with refusals():
         running = app.start(app.build(settings, connect=True))
     click.echo("background jobs are running; Ctrl-C stops them", err=True)
