@@ -5,6 +5,7 @@ The only module that knows every floor, and the only one of `rollout` that impor
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import socket
@@ -26,6 +27,7 @@ from rollout.api.native import access_requests, features, feedback, images, me, 
 from rollout.api.sandbox import create_sandbox_blueprint
 from rollout.blobs.files import FileBlobs
 from rollout.db.engine import Clock, Database
+from rollout.errors import LedgerUnavailable
 from rollout.services import catalogue, providers
 from rollout.services.access import Access
 from rollout.services.analyze import Analyze
@@ -66,6 +68,7 @@ def build(
     draining: Callable[[], bool] = lambda: False,
 ) -> Services:
     """The services of one process, without threads. `connect` builds the vendors' clients: a worker needs them, a command does not."""
+    check_admin_is_ours()
     secret = (settings.secret_key or embedded_secret(Path(settings.home))).encode()
     database = Database(settings.database, clock)
     changes = Changes(database)
@@ -120,7 +123,6 @@ def build(
 
 def create_app(services: Services) -> Flask:
     """The WSGI application over wired services; the same for a worker and for a test."""
-    check_admin_is_ours()
     app = Flask("rollout", static_folder=None)
     app.extensions["rollout"] = services
     app.config["MAX_CONTENT_LENGTH"] = services.settings.max_body_mb * 1_000_000
@@ -173,11 +175,18 @@ class Running:
 
 
 def start(services: Services) -> Running:
-    """Start a worker's threads; call it after the fork, never before: threads do not survive one."""
+    """Start a worker's threads; call it after the fork, never before: threads do not survive one.
+
+    Failure behaviour: a worker that finds no database is `starting` until there is one. One that gave up would take the whole
+    service with it when it is born again in an outage.
+    """
     state, database = services.state, services.database
-    state.refresh()
     worker = Worker(database, worker_id(), socket.gethostname(), os.getpid(), lambda: state.snapshot.revision)
-    worker.register()
+    try:
+        state.refresh()
+        worker.report()
+    except LedgerUnavailable as error:
+        log.error("started_without_database", error=str(error.__cause__ or error))
     refresher = Refresher(waiter(services.settings.database), state.refresh, worker.report)
     background = jobs.Jobs(services)
     refresher.start()
@@ -191,15 +200,18 @@ def worker_id() -> str:
 
 
 def embedded_secret(home: Path) -> str:
-    """The secret key in `home`, made at first use; two processes that start at once agree on one."""
+    """The secret key in `home`, made at first use; processes that start at once agree on one."""
     file = home / "secret.key"
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return file.read_text(encoding="ascii").strip()
-    with os.fdopen(descriptor, "w", encoding="ascii") as out:
-        out.write(secrets.token_hex(32))
+    if not file.exists():
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = home / f"secret.key.{os.getpid()}"
+        with os.fdopen(
+            os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii"
+        ) as out:
+            out.write(secrets.token_hex(32))
+        with contextlib.suppress(FileExistsError):  # linked whole or not at all: nobody ever reads half a key
+            os.link(draft, file)
+        draft.unlink()
     return file.read_text(encoding="ascii").strip()
 
 

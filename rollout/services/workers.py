@@ -75,7 +75,11 @@ class Worker:
         self._acknowledged, self._said_at = number, at
 
     def report(self) -> None:
-        """Acknowledge a new revision, or say now and then that we are alive. Raises LedgerUnavailable."""
+        """Be counted; then acknowledge a new revision, or say now and then that we are alive. Raises
+        LedgerUnavailable."""
+        if self._acknowledged < 0:
+            self.register()
+            return
         number, at = self._revision(), self._monotonic()
         if number == self._acknowledged and at - self._said_at < SEEN_SECONDS:
             return

@@ -19,20 +19,16 @@ routes = Blueprint("anthropic", __name__, url_prefix="/v1")
 
 VERSIONS = ("2023-06-01", "2026-10-21")
 BETAS = frozenset(
-    (
-        *(
-            "extended-cache-ttl-2025-04-11",
-            "fine-grained-tool-streaming-2025-05-14",
-            "interleaved-thinking-2025-05-14",
-        ),
-        *(
-            "output-128k-2025-02-19",
-            "pdfs-2024-09-25",
-            "prompt-caching-2024-07-31",
-            "structured-outputs-2025-11-13",
-        ),
+    {
+        "extended-cache-ttl-2025-04-11",
+        "fine-grained-tool-streaming-2025-05-14",
+        "interleaved-thinking-2025-05-14",
+        "output-128k-2025-02-19",
+        "pdfs-2024-09-25",
+        "prompt-caching-2024-07-31",
+        "structured-outputs-2025-11-13",
         "token-efficient-tools-2025-02-19",
-    )
+    }
 )
 """Betas that neither keep anything at the vendor nor are billed by anything but tokens."""
 
