@@ -38,12 +38,6 @@ def get(tx: Tx, hold_id: str) -> Hold | None:
     return _hold(row) if row else None
 
 
-def by_key(tx: Tx, tenant_id: str, idem_key: str) -> Hold | None:
-    query = sa.select(hold).where(hold.c.tenant_id == tenant_id, hold.c.idem_key == idem_key)
-    row = tx.execute(query).mappings().one_or_none()
-    return _hold(row) if row else None
-
-
 def page(
     tx: Tx, *, tenant: str | None, states: Sequence[State] | None, before: str | None, limit: int
 ) -> list[Hold]:

@@ -49,7 +49,6 @@ from rollout.core.holds import (
     decide,
     hold_json,
     new_buckets,
-    replay,
 )
 from rollout.core.meters import MAX_AMOUNT, Limit, limit_of, open_bucket
 from rollout.db import entries, holds, meters
@@ -128,17 +127,6 @@ class Ledger:
                 held.leave(error)
                 raise
             held.leave(None)
-
-    def find(self, tenant_id: str, idem_key: str | None, fingerprint: str) -> StoredResult | None:
-        """The stored answer to this key, before any work; None when the request is to be run.
-
-        Raises IdempotencyKeyReused, RequestInProgress, OutcomeUnknown, ResultPurged.
-        """
-        if idem_key is None:
-            return None
-        with self._database.read() as tx:
-            earlier = holds.by_key(tx, tenant_id, idem_key)
-        return None if earlier is None or earlier.state == "void" else replay(earlier, fingerprint)
 
     def limits(self, facts: TenantFacts) -> list[Limit]:
         """The tenant's limits as they stand; a window that nobody has used yet counts 0."""

@@ -67,7 +67,6 @@ def work(ledger: Ledger, clock: Any) -> None:
         clock.advance(1)
         ledger.renew_leases()
         held.settle(actual(), RESULT)
-    ledger.find("acme", "k", "v1:aa")
     ledger.limits(TenantFacts(Tenant("acme", "Acme"), meters=METERS))
 
 
