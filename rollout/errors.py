@@ -212,6 +212,9 @@ class QuotaExceeded(RolloutError):
     """A limit is reached."""
 
     status = 429
+    limits: tuple[Any, ...] = ()
+    """The caller's limits (`core.meters.Limit`) as they stood at `at`, UTC epoch seconds: what rate headers tell."""
+    at: int = 0
 
 
 class InsufficientQuota(QuotaExceeded):

@@ -487,7 +487,9 @@ def _reserve(books: _Books, gates: Gates, op: Reserve) -> Reply:
         if meter.hard and not books.buckets[key].fits(amount)
     ]
     if full:
-        raise refusal(full, request.decision_id, books.now)
+        refused = refusal(full, request.decision_id, books.now)
+        refused.limits, refused.at = limits(), books.now
+        raise refused
     if earlier:  # one key, one hold: the void one gives it up
         books.put(dataclasses.replace(earlier, idem_key=None))
     lines = tuple(Line(meter.id, key[2], key[3], meter.unit, amount) for meter, amount, key in wanted)

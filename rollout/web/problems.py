@@ -30,6 +30,7 @@ from rollout.errors import (
     UnsupportedMediaType,
     UpstreamUnavailable,
 )
+from rollout.web.rates import rate_headers
 
 Surface = Literal["openai", "anthropic", "native"]
 
@@ -87,6 +88,8 @@ def render(error: RolloutError) -> Response:
         response.headers["Retry-After"] = str(error.retry_after)
     if error.should_retry is not None:
         response.headers["x-should-retry"] = "true" if error.should_retry else "false"
+    if isinstance(error, QuotaExceeded):
+        response.headers.update(rate_headers(error.limits, error.at, anthropic=where == "anthropic"))
     response.headers.update(error.headers)
     if decision := error.members.get("decision_id"):
         response.headers["x-rollout-decision"] = decision

@@ -226,6 +226,8 @@ def test_what_does_not_fit_is_refused_with_its_reset_and_the_sdk_is_told_not_to_
     assert (refused.status_code, refused.json["error"]["code"]) == (429, "insufficient_quota")
     assert refused.json["error"]["resets_at"]
     assert refused.headers["x-should-retry"] == "false"
+    assert refused.headers["RateLimit"].startswith('"image-day";r=0;t=')
+    assert refused.headers["RateLimit-Policy"].startswith('"image-day";q=3;')
     assert len(gateway.vendor.calls) == 1
 
 

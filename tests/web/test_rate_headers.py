@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from rollout.core.meters import Limit, Meter, open_bucket
-from rollout.web.headers import rate_headers
+from rollout.web.rates import rate_headers
 
 NOON = 1_795_348_800
 """2026-11-22 12:00:00 UTC."""
@@ -31,7 +31,7 @@ def limit(unit: str, period: str, cap: int, used: int, *, tz: str = "UTC", now: 
 
 def test_policies_tell_each_limit_and_states_what_is_left_the_scarcest_first() -> None:
     headers = rate_headers(
-        [limit("request", "minute", 60, 6), limit("image", "day", 10, 9)], NOON + 15, False
+        [limit("request", "minute", 60, 6), limit("image", "day", 10, 9)], NOON + 15, anthropic=False
     )
 
     assert (
@@ -48,11 +48,13 @@ def test_policies_tell_each_limit_and_states_what_is_left_the_scarcest_first() -
 def test_a_day_has_its_real_length() -> None:
     day = limit("image", "day", 10, 0, tz="America/New_York", now=FALL_BACK)
 
-    assert ";w=90000;" in rate_headers([day], FALL_BACK, False)["RateLimit-Policy"]
+    assert ";w=90000;" in rate_headers([day], FALL_BACK, anthropic=False)["RateLimit-Policy"]
 
 
 def test_what_never_ends_has_no_window() -> None:
-    headers = rate_headers([limit("usd_micro", "life", 5, 0), limit("slot", "concurrent", 4, 1)], NOON, False)
+    headers = rate_headers(
+        [limit("usd_micro", "life", 5, 0), limit("slot", "concurrent", 4, 1)], NOON, anthropic=False
+    )
 
     assert '"usd-micro-life";q=5;rollout-unit="usd_micro"' in headers["RateLimit-Policy"]
     assert '"slot-concurrent";q=4;qu="concurrent-requests"' in headers["RateLimit-Policy"]
@@ -62,7 +64,7 @@ def test_what_never_ends_has_no_window() -> None:
 def test_each_sdk_finds_its_own_fields_for_speed() -> None:
     speed = limit("request", "minute", 60, 6)
 
-    assert rate_headers([speed], NOON + 15, False) | {"RateLimit": "", "RateLimit-Policy": ""} == {
+    assert rate_headers([speed], NOON + 15, anthropic=False) | {"RateLimit": "", "RateLimit-Policy": ""} == {
         "RateLimit": "",
         "RateLimit-Policy": "",
         "x-ratelimit-limit-requests": "60",
@@ -70,9 +72,12 @@ def test_each_sdk_finds_its_own_fields_for_speed() -> None:
         "x-ratelimit-reset-requests": "45s",
     }
     assert (
-        rate_headers([speed], NOON + 15, True)["anthropic-ratelimit-requests-reset"] == "2026-11-22T12:01:00Z"
+        rate_headers([speed], NOON + 15, anthropic=True)["anthropic-ratelimit-requests-reset"]
+        == "2026-11-22T12:01:00Z"
     )
 
 
 def test_a_cap_of_nothing_is_told_too() -> None:
-    assert '"image-day";r=0' in rate_headers([limit("image", "day", 0, 0)], NOON, False)["RateLimit"]
+    assert (
+        '"image-day";r=0' in rate_headers([limit("image", "day", 0, 0)], NOON, anthropic=False)["RateLimit"]
+    )
