@@ -13,9 +13,10 @@ from pathlib import Path
 
 import postgres
 import pytest
+from clocks import Clock, ClockedDatabase
 
 from rollout.db import migrate
-from rollout.db.engine import Database, Tx
+from rollout.db.engine import Database
 
 SHARED = "PHASEGATE_TEST_RUN"
 
@@ -28,29 +29,6 @@ def pytest_configure(config: pytest.Config) -> None:
         run = postgres.Run.begin()
         config.add_cleanup(run.end)
         os.environ[SHARED] = str(run.folder)
-
-
-class Clock:
-    """UTC epoch seconds that pass only when told: 2026-11-22 12:00:00 at first, a Sunday."""
-
-    def __init__(self) -> None:
-        self.now = 1_795_348_800.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
-
-
-class ClockedDatabase(Database):
-    """Tells the time of the test's clock on PostgreSQL too, where `Database` asks the server."""
-
-    def now(self, tx: Tx) -> int:
-        return int(self._clock())
-
-    def now_ms(self, tx: Tx) -> int:
-        return int(self._clock() * 1000)
 
 
 @pytest.fixture

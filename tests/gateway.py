@@ -13,7 +13,7 @@ from typing import Any
 import doors
 import orjson
 import pytest
-from conftest import Clock
+from clocks import Clock
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse

@@ -62,7 +62,9 @@ def buy(ledger: Ledger, chance: random.Random, counted: Counter[str]) -> None:
             refusals += 1
         except QuotaExceeded:
             counted["waited"] += 1
-            time.sleep(chance.random() / 100)
+            time.sleep(
+                chance.random() / 100
+            )  # as a client that is told to come back: without it all spin on the slot
         except Exception as error:
             print(repr(error), file=sys.stderr)
             counted["wrong"] += 1

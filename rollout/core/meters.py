@@ -185,13 +185,20 @@ def refusal(full: Sequence[tuple[Limit, int]], decision_id: str, now: int) -> Qu
     kind: type[QuotaExceeded] = InsufficientQuota if lasting else RateLimitExceeded
     return kind(
         f"{limit.meter.name} is {allowed}: {limit.used} used, {limit.held} held, and this needs {amount}.",
-        remedy="Ask for less, or for a larger quota: this can never fit." if amount > limit.cap else None,
+        remedy=_remedy(limit, amount, wait),
         retry_after=None if math.isinf(wait) else int(wait),
         limit=limit.meter.name,
         violated_policies=[item[0].meter.name for item in full],
         resets_at=None if math.isinf(wait) else rfc3339(now + wait),
         decision_id=decision_id,
     )
+
+
+def _remedy(limit: Limit, amount: int, wait: float) -> str | None:
+    """None: the error's own, to wait for the reset."""
+    if amount > limit.cap:
+        return "Ask for less, or for a larger quota: this can never fit."
+    return "Ask the operator for a larger quota: this limit never resets." if math.isinf(wait) else None
 
 
 def default_name(unit: Unit, period: Period) -> str:

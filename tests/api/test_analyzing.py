@@ -10,7 +10,7 @@ import orjson
 import pytest
 import sqlalchemy as sa
 import structlog
-from conftest import Clock
+from clocks import Clock
 from gateway import EVENTS, MESSAGE, MESSAGE_MODEL, Gateway, away, events, on_sqlite
 
 from rollout.core.decisions import ANALYSIS, GENERATION

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Clock
+from clocks import Clock
 from gateway import IMAGE_MODEL, MESSAGE_MODEL, Gateway, on_sqlite
 
 from rollout.db.engine import Database

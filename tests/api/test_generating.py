@@ -10,7 +10,7 @@ from typing import Any
 import doors
 import pytest
 import sqlalchemy as sa
-from conftest import Clock
+from clocks import Clock
 from gateway import B64, COST, GRACE, IMAGE_MODEL, PNG, Gateway, away, events, finished, on_sqlite
 
 from rollout.core.catalogue import Usage

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import doors
 import pytest
-from conftest import Clock
+from clocks import Clock
 from gateway import IMAGE_MODEL, MESSAGE_MODEL, Door, Gateway, on_sqlite
 
 from rollout.core.decisions import ANALYSIS, GENERATION

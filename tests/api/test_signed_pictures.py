@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 import sqlalchemy as sa
-from conftest import Clock
+from clocks import Clock
 from flask.testing import FlaskClient
 from gateway import PNG, RETENTION_DAYS, Gateway, on_sqlite
 from werkzeug.test import TestResponse

@@ -246,9 +246,10 @@ def test_money_is_a_quota_even_by_the_minute() -> None:
     assert type(refusal([(limit(by_minute, used=10), 1)], "dec_1", NOON)) is InsufficientQuota
 
 
-def test_a_quota_for_life_never_resets_and_says_so_by_silence() -> None:
+def test_a_quota_for_life_never_resets_and_says_so() -> None:
     error = refusal([(limit(IMAGES, used=3), 1), (limit(LIFE, used=1000), 1)], "dec_1", NOON)
     assert error.members["limit"] == "image-life"
+    assert error.remedy_text == "Ask the operator for a larger quota: this limit never resets."
     assert "resets_at" not in error.members
     assert error.retry_after is None
     assert math.isinf(limit(LIFE).wait(NOON))

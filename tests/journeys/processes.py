@@ -142,7 +142,6 @@ def wait_until(
     condition: Callable[[], object], what: str, log: Path | None = None, seconds: float = START_SECONDS
 ) -> None:
     """Poll `condition`; fails, with the log, when it does not come true in time."""
-
     deadline = time.monotonic() + seconds
     pause = 0.02
     while not condition():
@@ -150,7 +149,7 @@ def wait_until(
             pytest.fail(
                 f"waited {seconds} s for {what}\n" + (log.read_text(errors="replace")[-5000:] if log else "")
             )
-        time.sleep(pause)
+        time.sleep(pause)  # between two looks at another process; nothing is ever assumed to be done by then
         pause = min(pause * 1.5, 0.2)
 
 
