@@ -1,4 +1,4 @@
-"""The control plane: the admin API, mounted once by `rollout.app`."""
+"""The control plane: the admin API and the console, mounted once by `rollout.app`."""
 
 from __future__ import annotations
 
@@ -7,42 +7,10 @@ from flask import Blueprint
 
 def create_blueprint() -> Blueprint:
     """Everything under /admin."""
-    from . import (
-        access_requests,
-        audit,
-        explain,
-        features,
-        feedback,
-        grants,
-        holds,
-        keys,
-        meters,
-        plans,
-        tenants,
-        tokens,
-        usage,
-        workers,
-    )
+    from .api import mount as api
+    from .pages import mount as pages
 
-    nouns = (
-        tenants,
-        keys,
-        tokens,
-        grants,
-        access_requests,
-        meters,
-        holds,
-        features,
-        plans,
-        explain,
-        feedback,
-        usage,
-        audit,
-        workers,
-    )
-    api = Blueprint("api", __name__, url_prefix="/api/v1")
-    for noun in nouns:
-        api.register_blueprint(noun.routes)
     admin = Blueprint("admin", __name__, url_prefix="/admin")
-    admin.register_blueprint(api)
+    admin.register_blueprint(api.create_blueprint())
+    admin.register_blueprint(pages.create_blueprint())
     return admin

@@ -64,6 +64,52 @@ admin_token = Table(
     Column("revoked_at", BigInteger),
 )
 
+# Operators at the console. Emails are lower-case.
+
+user = Table(
+    "user",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("email", String(254), nullable=False, unique=True),
+    Column("name", String(200), nullable=False),
+    Column("role", String(16), nullable=False),  # viewer, editor, admin
+    Column("password_hash", String(200)),  # argon2id; null: signs in by link only
+    Column("language", String(16)),  # null: what the browser asks for
+    Column("tz", String(64)),  # null: UTC
+    Column("theme", String(8), nullable=False),  # system, light, dark
+    Column("shortcuts", sa.Boolean(), nullable=False),  # single keys act (WCAG 2.1.4: can be switched off)
+    Column("version", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("disabled_at", BigInteger),
+)
+
+session = Table(
+    "session",
+    metadata,
+    Column("hash", String(64), primary_key=True),  # HMAC-SHA256 of the cookie by SECRET_KEY, hex
+    Column("user_id", Id, nullable=False, index=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
+sign_in_link = Table(
+    "sign_in_link",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("user_id", Id, nullable=False, index=True),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger),
+)
+
+sign_in_failure = Table(
+    "sign_in_failure",
+    metadata,
+    Column("subject", String(64), primary_key=True),  # HMAC of an email or an address, hex
+    Column("count", Integer, nullable=False),
+    Column("since", BigInteger, nullable=False),
+)
+
 # -- who is in -------------------------------------------------------------------------------------------------------------------------
 
 grant = Table(
@@ -208,6 +254,7 @@ bucket = Table(
     Column("held", BigInteger, nullable=False),
     CheckConstraint("used >= 0", name="used_not_negative"),
     CheckConstraint("held >= 0", name="held_not_negative"),
+    Index("ix_bucket_ends", "ends"),  # the windows of now, of all tenants
 )
 
 hold = Table(
@@ -242,6 +289,8 @@ hold = Table(
     ),  # why it ended as it did: vendor's answer, sweeper, estimate, a person's reason
     Column("created_at", BigInteger, nullable=False),
     Column("settled_at", BigInteger),
+    Index("ix_hold_request_id", "request_id"),
+    Index("ix_hold_created_at", "created_at", "feature", "state", "cost_usd_micro"),  # what happened lately
     Index("ix_hold_id", "id"),  # an admin names a hold without its tenant, and lists the newest of all
     Index(  # one key, one hold: a void one gives its key up to the next attempt
         "uq_hold_tenant_id_idem_key",
@@ -320,6 +369,7 @@ generation = Table(
     Column("prompt", Text, nullable=False),
     Column("images_asked", Integer, nullable=False),
     Index("ix_generation_tenant_id_created_at", "tenant_id", "created_at"),
+    Index("ix_generation_id", "id"),  # an admin names one without its tenant
     Index("ix_generation_tenant_id_hold_id", "tenant_id", "hold_id"),
 )
 
@@ -330,6 +380,7 @@ analysis = Table(
     Column("id", Id, primary_key=True),
     *_use_columns(),
     Index("ix_analysis_tenant_id_created_at", "tenant_id", "created_at"),
+    Index("ix_analysis_id", "id"),  # an admin names one without its tenant
     Index("ix_analysis_tenant_id_hold_id", "tenant_id", "hold_id"),
 )
 
@@ -372,6 +423,45 @@ feedback = Table(
     sa.UniqueConstraint("tenant_id", "generation_id", "end_user"),
     Index("ix_feedback_id", "id"),  # an admin looks across tenants, newest first
     Index("ix_feedback_state_id", "state", "id"),
+)
+
+# Ratings by what the generation was made with; `day` is the UTC midnight before the feedback's created_at.
+
+figure = Table(
+    "figure",
+    metadata,
+    Column("tenant_id", Id, primary_key=True),
+    Column("feature", Id, primary_key=True),
+    Column("phase", Id, primary_key=True),  # '' and 0: made outside of a plan
+    Column("run", Integer, primary_key=True, autoincrement=False),
+    Column("vendor", Id, primary_key=True),
+    Column("model", Id, primary_key=True),
+    Column("day", BigInteger, primary_key=True, autoincrement=False),
+    Column("up", BigInteger, nullable=False),
+    Column("down", BigInteger, nullable=False),
+    Index("ix_figure_day", "day"),
+    CheckConstraint("up >= 0 and down >= 0", name="not_negative"),
+)
+
+# A tenant's call that was answered by an error; written in batches after the answer.
+
+refusal = Table(
+    "refusal",
+    metadata,
+    Column("tenant_id", Id, primary_key=True),
+    Column("request_id", Id, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("method", String(8), nullable=False),
+    Column("route", String(200), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("code", String(64), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("members", Json, nullable=False),  # what the answer said besides: reason, limit, hold_id, ...
+    Column("api_key_id", Id, nullable=False),
+    Column("decision_id", String(80)),
+    Index("ix_refusal_request_id", "request_id"),
+    Index("ix_refusal_at", "at", "code"),
+    Index("ix_refusal_tenant_id_at", "tenant_id", "at"),
 )
 
 # -- changes and their spread ----------------------------------------------------------------------------------------------------------
