@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -31,17 +31,66 @@ def walk(tx: Tx) -> Iterator[tuple[Entry, str]]:
 
 
 def page(
-    tx: Tx, *, tenant: str | None, subject: str | None, before: int | None, limit: int
+    tx: Tx,
+    *,
+    tenant: str | None,
+    subject: str | None,
+    before: int | None,
+    limit: int,
+    actor: str | None = None,
+    action: str | None = None,
+    floor: int = 0,
 ) -> list[dict[str, Any]]:
-    """Newest first; `before` is the `seq` to continue from."""
-    query = sa.select(audit).order_by(audit.c.seq.desc()).limit(limit)
+    """Newest first; `before` is the `seq` to continue from, `floor` the lowest one that is looked at."""
+    equals = {
+        audit.c.tenant_id: tenant,
+        audit.c.subject: subject,
+        audit.c.actor: actor,
+        audit.c.action: action,
+    }
+    query = _behind(sa.select(audit), before).where(audit.c.seq >= floor).limit(limit)
+    query = query.where(*(column == value for column, value in equals.items() if value is not None))
+    return [dict(row) for row in tx.execute(query).mappings()]
+
+
+def reach(tx: Tx, *, tenant: str | None, before: int | None, rows: int) -> int:
+    """The `seq` of the last row that a walk over so many rows, back from `before`, looks at; 0 when it comes to the beginning."""
+    query = _behind(sa.select(audit.c.seq), before).offset(rows - 1).limit(1)
     if tenant is not None:
         query = query.where(audit.c.tenant_id == tenant)
-    if subject is not None:
-        query = query.where(audit.c.subject == subject)
-    if before is not None:
-        query = query.where(audit.c.seq < before)
+    return int(tx.execute(query).scalar() or 0)
+
+
+def first_since(tx: Tx, at: int) -> int:
+    """The `seq` of the first row written from `at` on, UTC epoch seconds; by halving, because rows are in order of time."""
+    low, high = 1, last_seq(tx) + 1
+    while low < high:
+        middle = (low + high) // 2
+        found = sa.select(audit.c.at).where(audit.c.seq >= middle).order_by(audit.c.seq).limit(1)
+        if tx.execute(found).scalar_one() < at:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def about(tx: Tx, tenant: str, subjects: Collection[str], *, since: int, rows: int) -> list[dict[str, Any]]:
+    """What changed these things of a tenant, oldest first, among its first `rows` changes from the `seq` `since` on."""
+    looked_at = (
+        sa.select(audit.c.seq, audit.c.subject)
+        .where(audit.c.tenant_id == tenant, audit.c.seq >= since)
+        .order_by(audit.c.seq)
+        .limit(rows)
+        .subquery()
+    )
+    these = sa.select(looked_at.c.seq).where(looked_at.c.subject.in_(subjects))
+    query = sa.select(audit).where(audit.c.seq.in_(these)).order_by(audit.c.seq)
     return [dict(row) for row in tx.execute(query).mappings()]
+
+
+def _behind(query: sa.Select[Any], before: int | None) -> sa.Select[Any]:
+    query = query.order_by(audit.c.seq.desc())
+    return query if before is None else query.where(audit.c.seq < before)
 
 
 def touched_tenants(tx: Tx, since: int) -> set[str]:

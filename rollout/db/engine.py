@@ -11,13 +11,14 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
+from sqlalchemy.dialects import postgresql, sqlite
 
 from rollout.errors import InvalidRequest, LedgerUnavailable
 
@@ -83,6 +84,12 @@ class Database:
         self.engine.dispose()
         if self._gate is not None:
             self._gate.close()
+
+
+def insert_missing(tx: Tx, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert those of `rows` that collide with none that is there."""
+    insert = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
+    tx.execute(insert(table).on_conflict_do_nothing(), rows)
 
 
 @contextmanager

@@ -6,18 +6,17 @@ writer at a time and needs none of them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from rollout.core.holds import Gates
 from rollout.core.kills import EVERYONE
 from rollout.core.meters import Bucket, BucketKey, Meter
-from rollout.db.engine import Tx
+from rollout.db.engine import Tx, insert_missing
 from rollout.db.tables import bucket, kill, meter, quota_owner
 
 _METER = [meter.c[column.name] for column in fields(Meter)]
@@ -45,7 +44,7 @@ def lock_owners(tx: Tx, tenant_ids: Collection[str]) -> dict[str, int]:
     locked = query.order_by(quota_owner.c.tenant_id).with_for_update()
     found = {row.tenant_id: int(row.meter_rev) for row in tx.execute(locked)}
     if len(found) < len(wanted):
-        _insert_missing(tx, quota_owner, [{"tenant_id": tenant_id, "meter_rev": 0} for tenant_id in wanted])
+        insert_missing(tx, quota_owner, [{"tenant_id": tenant_id, "meter_rev": 0} for tenant_id in wanted])
         found = {row.tenant_id: int(row.meter_rev) for row in tx.execute(locked)}
     return found
 
@@ -118,7 +117,7 @@ def _this(one: Meter) -> sa.Update:
 def open_buckets(tx: Tx, buckets: Sequence[Bucket]) -> None:
     """Make those that do not exist yet; `buckets` in order of key."""
     if buckets:
-        _insert_missing(tx, bucket, [dict(vars(one)) for one in buckets])
+        insert_missing(tx, bucket, [dict(vars(one)) for one in buckets])
 
 
 def lock_buckets(tx: Tx, keys: Collection[BucketKey]) -> dict[BucketKey, Bucket]:
@@ -176,8 +175,3 @@ def _buckets(tx: Tx, keys: Collection[BucketKey], *, lock: bool) -> dict[BucketK
             one = Bucket(**row)
             found[one.key] = one
     return found
-
-
-def _insert_missing(tx: Tx, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    insert = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
-    tx.execute(insert(table).on_conflict_do_nothing(), rows)
