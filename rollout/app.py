@@ -44,18 +44,21 @@ from rollout.services.keys import Keys
 from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
 from rollout.services.models import Models
+from rollout.services.passwords import Passwords
 from rollout.services.plans import Plans
 from rollout.services.registry import Services
 from rollout.services.sandbox import Sandbox
+from rollout.services.sessions import Sessions
 from rollout.services.state import State
 from rollout.services.tenants import Tenants
 from rollout.services.tokens import Tokens
 from rollout.services.usage import UsageReports
+from rollout.services.users import Users
 from rollout.services.workers import Worker, Workers
 from rollout.settings import Settings
 from rollout.sync.listen import waiter
 from rollout.sync.refresher import Refresher
-from rollout.web import admission, problems, requests
+from rollout.web import admission, language, problems, requests
 
 log = structlog.get_logger()
 
@@ -81,6 +84,7 @@ def build(
     state, workers = State(database, secret, clock=clock), Workers(database)
     features = Features(database, changes, state, ledger, workers, clock=clock)
     models = catalogue.load_seed()
+    passwords = Passwords()
     vendors = providers.connect(settings) if connect else providers.Disconnected()
     blobs = FileBlobs(settings.blob_folder)
     return Services(
@@ -95,6 +99,8 @@ def build(
         tenants=Tenants(database, changes),
         keys=Keys(database, changes, secret, new_id),
         tokens=Tokens(database, changes, secret, new_id, clock),
+        users=Users(database, changes, secret, new_id, passwords),
+        sessions=Sessions(database, secret, clock, passwords),
         grants=Grants(database, changes, new_id),
         access=Access(database, changes, new_id),
         meters=Meters(database, changes, new_id),
@@ -123,11 +129,12 @@ def build(
 
 def create_app(services: Services) -> Flask:
     """The WSGI application over wired services; the same for a worker and for a test."""
-    app = Flask("rollout", static_folder=None)
+    app = Flask("rollout", static_folder=None, template_folder="web/templates")
     app.extensions["rollout"] = services
     app.config["MAX_CONTENT_LENGTH"] = services.settings.max_body_mb * 1_000_000
     requests.install(app)
     problems.install(app)
+    language.install(app)
     admission.install(app, services.settings.places)
     for routes in (
         openai,

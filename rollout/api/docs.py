@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import functools
-import hashlib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -13,11 +11,12 @@ from importlib.resources import files
 from typing import Any
 
 import orjson
-from flask import Blueprint, Response, render_template
+from flask import Blueprint
 from markupsafe import Markup, escape
 
 from rollout.errors import NotFound, QuotaExceeded, RolloutError, all_errors
 from rollout.web.operation import Answer, operation, public
+from rollout.web.pages import plain
 from rollout.web.problems import Surface, envelope, status_of
 from rollout.web.wired import services
 
@@ -106,14 +105,14 @@ def pages() -> dict[str, ErrorPage]:
 
 @routes.get("")
 @operation("Where to find what", auth=public)
-def front_page() -> Answer:
-    return _page("docs.html", places=PLACES, url=services().settings.url)
+def frontplain() -> Answer:
+    return plain("docs.html", places=PLACES, url=services().settings.url)
 
 
 @routes.get("/errors")
 @operation("Every error", auth=public)
 def errors() -> Answer:
-    return _page("errors.html", pages=pages().values())
+    return plain("errors.html", pages=pages().values())
 
 
 @routes.get("/errors/<code>")
@@ -122,7 +121,7 @@ def error(code: str) -> Answer:
     page = pages().get(code)
     if page is None:
         raise NotFound(f"There is no error {code[:100]!r}.", remedy="See /docs/errors for all of them.")
-    return _page("error.html", page=page, surfaces=SURFACES)
+    return plain("error.html", page=page, surfaces=SURFACES)
 
 
 @routes.app_template_filter("prose")
@@ -130,27 +129,6 @@ def prose(text: str) -> Markup:
     """Paragraphs parted by blank lines, with `code` in backticks, as HTML."""
     marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text.strip())))
     return Markup("\n".join(f"<p>{paragraph}</p>" for paragraph in marked.split("\n\n")))
-
-
-def _page(template: str, **values: Any) -> Response:
-    response = Response(
-        render_template(template, style=_style(), **values), content_type="text/html; charset=utf-8"
-    )
-    response.headers["Content-Security-Policy"] = _policy()
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "no-referrer"
-    return response
-
-
-@functools.cache
-def _policy() -> str:
-    digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-
-
-@functools.cache
-def _style() -> str:
-    return _file("templates/style.css")
 
 
 def _file(name: str) -> str:

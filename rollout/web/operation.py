@@ -118,10 +118,15 @@ def read_json(shape: type[M]) -> M:
 
 
 def read_form(shape: type[M]) -> M:
-    """The request's form as `shape`: an empty field counts as not sent, and the field of a list may repeat."""
+    """The request's form as `shape`: an empty field counts as not sent, and the field of a list may repeat.
+
+    Names that begin with `_` are the page's own, not the shape's.
+    """
     request.max_content_length = MAX_JSON_BYTES
     value: dict[str, Any] = {}
     for name, sent in request.form.lists():
+        if name.startswith("_"):
+            continue
         filled = [item for item in sent if item]
         field = shape.model_fields.get(name)
         if field is not None and get_origin(field.annotation) is list:

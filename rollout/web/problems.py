@@ -2,7 +2,7 @@
 
 OpenAI `{"error": {message, type, param, code, ...}}` on `/v1`; Anthropic `{"type": "error", "error": {...},
 "request_id"}` on `/v1/messages*` and, on `/v1/models*`, for callers that send `anthropic-version`; RFC 9457
-`application/problem+json` everywhere else.
+`application/problem+json` everywhere else. Pages for people are made by who asked for it (`pages.render_problems_by`).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from rollout.errors import (
     UnsupportedMediaType,
     UpstreamUnavailable,
 )
+from rollout.web.pages import Renderer, plain_problem, problem_renderer
 from rollout.web.rates import rate_headers
 
 Surface = Literal["openai", "anthropic", "native"]
@@ -79,6 +80,9 @@ def install(app: Flask) -> None:
 
 
 def render(error: RolloutError) -> Response:
+    if make_page := problem_renderer() or _plain_page():
+        g.error_code = error.code
+        return make_page(error)
     where = surface(request)
     status = status_of(error, where)
     g.error_code = error.code
@@ -94,6 +98,13 @@ def render(error: RolloutError) -> Response:
     if decision := error.members.get("decision_id"):
         response.headers["x-rollout-decision"] = decision
     return response
+
+
+def _plain_page() -> Renderer | None:
+    """A browser that lost its way outside of the APIs gets a page."""
+    is_api = request.path.startswith(("/v1/", "/api/", "/admin/api/"))
+    asks_for = request.accept_mimetypes.best_match(["application/json", "text/html"])
+    return plain_problem if asks_for == "text/html" and not is_api else None
 
 
 def body(error: RolloutError, where: Surface) -> dict[str, Any]:

@@ -1,0 +1,155 @@
+"""What the console calls things: the codes of the API in the reader's words. A code that is not here is shown as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from rollout.web.language import N_, _
+
+Tone = Literal["good", "bad", "warn", "calm"]
+"""Which shape and colour a state is shown in; never the only sign of it."""
+
+REASONS: Mapping[str, str] = {
+    "ga": N_("open to all"),
+    "granted": N_("granted"),
+    "segment": N_("by its attributes"),
+    "percentage": N_("by share"),
+    "killed": N_("stopped for everyone"),
+    "tenant_halted": N_("stopped for this tenant"),
+    "flags_stale": N_("state not confirmed"),
+    "flag_unknown": N_("no plan"),
+    "not_granted": N_("not granted"),
+    "grant_expired": N_("grant expired"),
+    "not_in_phase": N_("not in this phase"),
+}
+"""Why a decision is what it is."""
+
+STATES: Mapping[str, tuple[str, Tone]] = {
+    "active": (N_("active"), "good"),
+    "suspended": (N_("suspended"), "bad"),
+    "expired": (N_("expired"), "calm"),
+    "revoked": (N_("revoked"), "calm"),
+    "waiting": (N_("waiting"), "warn"),
+    "approved": (N_("approved"), "good"),
+    "denied": (N_("denied"), "bad"),
+    "withdrawn": (N_("withdrawn"), "calm"),
+    "running": (N_("running"), "good"),
+    "paused": (N_("paused"), "warn"),
+    "completed": (N_("completed"), "calm"),
+    "rolled_back": (N_("rolled back"), "bad"),
+    "held": (N_("held"), "warn"),
+    "dispatched": (N_("at the vendor"), "warn"),
+    "settled": (N_("settled"), "good"),
+    "void": (N_("void"), "calm"),
+    "unknown": (N_("unknown"), "bad"),
+    "open": (N_("open"), "warn"),
+    "resolved": (N_("resolved"), "good"),
+    "spam": (N_("spam"), "calm"),
+    "up": (N_("good"), "good"),
+    "down": (N_("bad"), "bad"),
+    "on": (N_("on"), "good"),
+    "off": (N_("off"), "calm"),
+    "stopped": (N_("stopped"), "bad"),
+    "gone": (N_("gone"), "bad"),
+    "disabled": (N_("disabled"), "calm"),
+    "live": (N_("live"), "good"),
+    "test": (N_("test"), "calm"),
+}
+
+UNITS: Mapping[str, str] = {
+    "image": N_("images"),
+    "usd_micro": N_("dollars"),
+    "request": N_("requests"),
+    "slot": N_("calls at once"),
+}
+
+PERIODS: Mapping[str, str] = {
+    "minute": N_("a minute"),
+    "day": N_("a day"),
+    "month": N_("a month"),
+    "life": N_("in all"),
+    "concurrent": N_("at a time"),
+}
+
+ROLES: Mapping[str, str] = {"viewer": N_("viewer"), "editor": N_("editor"), "admin": N_("admin")}
+
+FEATURES: Mapping[str, str] = {
+    "image-generation": N_("Image generation"),
+    "image-analysis": N_("Image analysis"),
+}
+
+ACTIONS: Mapping[str, str] = {
+    "access_request.approved": N_("Access request approved"),
+    "access_request.created": N_("Access request received"),
+    "access_request.denied": N_("Access request denied"),
+    "access_request.withdrawn": N_("Access request withdrawn"),
+    "feature.killed": N_("Stopped"),
+    "feature.revived": N_("Revived"),
+    "feedback.triaged": N_("Feedback sorted"),
+    "grant.changed": N_("Grant changed"),
+    "grant.created": N_("Access granted"),
+    "grant.revoked": N_("Access revoked"),
+    "hold.settled": N_("Hold settled"),
+    "hold.voided": N_("Hold voided"),
+    "key.added": N_("Key added"),
+    "key.revoked": N_("Key revoked"),
+    "key.rotated": N_("Key rotated"),
+    "meter.added": N_("Meter added"),
+    "meter.archived": N_("Meter archived"),
+    "meter.changed": N_("Meter changed"),
+    "plan.added": N_("Plan added"),
+    "plan.advanced": N_("Plan advanced"),
+    "plan.paused": N_("Plan paused"),
+    "plan.resumed": N_("Plan resumed"),
+    "plan.rolled_back": N_("Plan rolled back"),
+    "tenant.active": N_("Tenant activated"),
+    "tenant.added": N_("Tenant added"),
+    "tenant.changed": N_("Tenant changed"),
+    "tenant.suspended": N_("Tenant suspended"),
+    "token.added": N_("Token added"),
+    "token.revoked": N_("Token revoked"),
+    "user.added": N_("User added"),
+    "user.changed": N_("User changed"),
+    "user.disabled": N_("User disabled"),
+    "user.enabled": N_("User enabled"),
+    "user.link_made": N_("Sign-in link made"),
+    "user.password_set": N_("Password set"),
+}
+"""What the audit log says was done."""
+
+
+def reason(code: str) -> str:
+    return _said(REASONS, code)
+
+
+def state(code: str) -> str:
+    return _(STATES[code][0]) if code in STATES else code
+
+
+def tone(code: str) -> Tone:
+    return STATES[code][1] if code in STATES else "calm"
+
+
+def unit(code: str) -> str:
+    return _said(UNITS, code)
+
+
+def period(code: str) -> str:
+    return _said(PERIODS, code)
+
+
+def role(code: str) -> str:
+    return _said(ROLES, code)
+
+
+def feature(code: str) -> str:
+    return _said(FEATURES, code)
+
+
+def action(code: str) -> str:
+    return _said(ACTIONS, code)
+
+
+def _said(names: Mapping[str, str], code: str) -> str:
+    return _(names[code]) if code in names else code

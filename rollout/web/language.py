@@ -1,0 +1,163 @@
+"""The reader's language and time zone: which words a page has, and how it writes times, numbers and money.
+
+English is the language of the source; every other one is a catalogue `translations/<code>.po`, read once per process. What no catalogue
+holds stays English, never empty.
+"""
+
+from __future__ import annotations
+
+import functools
+import gettext
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from babel import Locale, dates, numbers
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from flask import Flask, g, has_request_context, request
+from markupsafe import Markup, escape
+
+LANGUAGES: Mapping[str, str] = {"en": "English", "id": "Bahasa Indonesia"}
+"""Code -> its own name."""
+
+SOURCE = "en"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Who a page is for: `language` is one of LANGUAGES, `tz` the name of an IANA zone that exists."""
+
+    language: str = SOURCE
+    tz: str = "UTC"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.tz)
+
+    @property
+    def locale(self) -> Locale:
+        return Locale.parse("en_GB" if self.language == SOURCE else self.language)
+
+
+def install(app: Flask) -> None:
+    """`_()`, `ngettext()` and `{% trans %}` in templates, and filters that write values as the reader does."""
+    app.jinja_env.add_extension("jinja2.ext.i18n")
+    app.jinja_env.install_gettext_callables(  # type: ignore[attr-defined]
+        lambda text: catalogue(reader().language).gettext(text),
+        lambda one, many, n: catalogue(reader().language).ngettext(one, many, n),
+        newstyle=True,
+    )
+    app.jinja_env.filters.update(
+        moment=moment, day=day, number=number, money=money, percent=percent, said=said
+    )
+    app.jinja_env.globals.update(reader=reader)
+
+
+def reader() -> Reader:
+    """Of this request: a signed-in person's own, else what `?lang=` or the browser asks for, in UTC."""
+    if not has_request_context():
+        return Reader()
+    if "reader" not in g:
+        g.reader = Reader(asked_language())
+    found: Reader = g.reader
+    return found
+
+
+def asked_language() -> str:
+    """`?lang=`, else Accept-Language, else English; a language that we do not have is passed over."""
+    named = request.args.get("lang", "")
+    return named if named in LANGUAGES else request.accept_languages.best_match(list(LANGUAGES)) or SOURCE
+
+
+def N_(text: str) -> str:  # noqa: N802  (gettext's name for it)
+    """`text` itself: marks what `_()` translates later, when it is known for whom."""
+    return text
+
+
+def _(text: str, **values: object) -> str:
+    """`text` in the reader's language; `values` fill its `%(name)s`."""
+    said = catalogue(reader().language).gettext(text)
+    return said % values if values else said
+
+
+def ngettext(one: str, many: str, n: int, **values: object) -> str:
+    return catalogue(reader().language).ngettext(one, many, n) % {"n": number(n), "num": number(n), **values}
+
+
+@functools.cache
+def catalogue(language: str) -> gettext.NullTranslations:
+    """The words of a language; the source has none of its own."""
+    source = files("rollout.web").joinpath(f"translations/{language}.po")
+    if language == SOURCE or not source.is_file():
+        return gettext.NullTranslations()
+    compiled = io.BytesIO()
+    write_mo(compiled, read_po(io.BytesIO(source.read_bytes()), locale=language))
+    compiled.seek(0)
+    return gettext.GNUTranslations(compiled)
+
+
+def said(text: str) -> Markup:
+    """A sentence that the service made: in the reader's language where the catalogue has it, else marked as English."""
+    language = reader().language
+    words = catalogue(language).gettext(text)
+    if language == SOURCE or words != text:
+        return Markup(escape(words))
+    return Markup('<span lang="{}">{}</span>').format(SOURCE, text)
+
+
+# -- values --------------------------------------------------------------------------------------------------
+
+
+def moment(value: float | str | None, none: str = "—") -> Markup:
+    """A time (UTC epoch seconds, or RFC 3339) as `<time>` in the reader's zone; `none` for None."""
+    at = _at(value)
+    if at is None:
+        return Markup(escape(none))
+    local = at.astimezone(reader().zone)
+    text = dates.format_datetime(local, "medium", locale=reader().locale)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        at.strftime("%Y-%m-%dT%H:%M:%SZ"), f"{at:%Y-%m-%d %H:%M:%S} UTC", text
+    )
+
+
+def day(value: float | str | None, none: str = "—") -> Markup:
+    """The day of a time in the reader's zone."""
+    at = _at(value)
+    if at is None:
+        return Markup(escape(none))
+    local = at.astimezone(reader().zone)
+    return Markup('<time datetime="{}">{}</time>').format(
+        at.strftime("%Y-%m-%dT%H:%M:%SZ"), dates.format_date(local.date(), "medium", locale=reader().locale)
+    )
+
+
+def number(value: float) -> str:
+    return str(numbers.format_decimal(value, locale=reader().locale))
+
+
+def money(micro: int) -> str:
+    """Micro-dollars as dollars, with as many digits as it takes to show what is there (at least cents)."""
+    pattern = "¤#,##0.00####"
+    return str(
+        numbers.format_currency(
+            micro / 1_000_000, "USD", pattern, locale=reader().locale, currency_digits=False
+        )
+    )
+
+
+def percent(share: float) -> str:
+    """0.125 -> 12.5 %."""
+    return str(numbers.format_percent(share, "#,##0.#%", locale=reader().locale))
+
+
+def _at(value: Any) -> datetime | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return datetime.fromisoformat(value).astimezone(UTC)
+    return datetime.fromtimestamp(value, UTC)
