@@ -5,6 +5,7 @@
     reconcile  one worker for all            as often
     forget     one worker for all            every 10 minutes
     purge      one worker for all            every minute
+    sign_out   one worker for all            every 10 minutes
 
 Failure behaviour: what fails is logged and comes again; with the database away nothing runs, and leases that could not be
 renewed pass, which makes their holds unknown.
@@ -51,7 +52,11 @@ def of_ledger(ledger: Ledger) -> list[Job]:
 
 
 def all_of(services: Services) -> list[Job]:
-    return [*of_ledger(services.ledger), Job("purge", 60, services.images.purge)]
+    return [
+        *of_ledger(services.ledger),
+        Job("purge", 60, services.images.purge),
+        Job("sign_out", 600, services.sessions.forget),
+    ]
 
 
 def run(jobs: Sequence[Job], ticks: Ticks, wait: Wait, clock: Callable[[], float] = time.monotonic) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -23,11 +24,15 @@ from rollout.services.changes import Changes
 from rollout.services.features import Features
 from rollout.services.grants import Grants
 from rollout.services.keys import Keys
+from rollout.services.passwords import Passwords
 from rollout.services.plans import Plans
+from rollout.services.sessions import Sessions
 from rollout.services.state import State
 from rollout.services.tenants import Tenants
 from rollout.services.tokens import Tokens
+from rollout.services.users import Users
 from rollout.services.workers import Workers
+from rollout.settings import Settings
 from rollout.web import problems, requests
 
 SECRET = b"a secret of at least 32 characters"
@@ -51,12 +56,16 @@ def wire(database: Database, clock: Clock) -> SimpleNamespace:
     """Services with the tenants acme and globex, and the plan of image generation at private_beta."""
     changes, new_id = Changes(database), counting_ids()
     state = State(database, SECRET, clock=clock, monotonic=clock)
+    passwords = Passwords(cheap_hasher)
     services = SimpleNamespace(
+        settings=Settings(),
         database=database,
         state=state,
         tenants=Tenants(database, changes),
         keys=Keys(database, changes, SECRET, new_id),
         tokens=Tokens(database, changes, SECRET, new_id, clock),
+        users=Users(database, changes, SECRET, new_id, passwords),
+        sessions=Sessions(database, SECRET, clock, passwords),
         new_id=new_id,
         grants=Grants(database, changes, new_id),
         access=Access(database, changes, new_id),
@@ -70,6 +79,10 @@ def wire(database: Database, clock: Clock) -> SimpleNamespace:
         services.plans.ensure_plan(change, GENERATION, "private_beta")
     state.refresh()
     return services
+
+
+def cheap_hasher() -> PasswordHasher:
+    return PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 def counting_ids() -> Callable[[str], str]:

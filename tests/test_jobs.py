@@ -97,7 +97,12 @@ def test_a_worker_starts_its_jobs_and_stops_them(database: Database) -> None:
     ledger: Any = SimpleNamespace(
         lease_seconds=120, renew_leases=ran.set, sweep=_nothing, reconcile=_nothing, forget_keys=_nothing
     )
-    services: Any = SimpleNamespace(database=database, ledger=ledger, images=SimpleNamespace(purge=_nothing))
+    services: Any = SimpleNamespace(
+        database=database,
+        ledger=ledger,
+        images=SimpleNamespace(purge=_nothing),
+        sessions=SimpleNamespace(forget=_nothing),
+    )
     jobs = Jobs(services)
     jobs.start()
     assert ran.wait(20)

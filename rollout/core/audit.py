@@ -13,7 +13,8 @@ GENESIS = "0" * 64
 
 @dataclass(frozen=True)
 class Actor:
-    """Who makes a change: `name` is `token:ana`, `cli:root`, `key:key_...` or `system:sweeper`; `role` is what it may do."""
+    """Who makes a change: `name` is `token:ana`, `user:ana@example.com`, `cli:root`, `key:key_...` or `system:sweeper`;
+    `role` is what it may do."""
 
     name: str
     role: str = "admin"

@@ -23,10 +23,12 @@ from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
 from rollout.services.models import Models
 from rollout.services.plans import Plans
+from rollout.services.sessions import Sessions
 from rollout.services.state import State
 from rollout.services.tenants import Tenants
 from rollout.services.tokens import Tokens
 from rollout.services.usage import UsageReports
+from rollout.services.users import Users
 from rollout.services.workers import Workers
 from rollout.settings import Settings
 
@@ -43,6 +45,8 @@ class Services:
     tenants: Tenants
     keys: Keys
     tokens: Tokens
+    users: Users
+    sessions: Sessions
     grants: Grants
     access: Access
     meters: Meters
