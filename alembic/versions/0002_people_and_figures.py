@@ -102,6 +102,15 @@ def upgrade() -> None:
     with op.batch_alter_table("bucket") as batch_op:
         batch_op.create_index("ix_bucket_ends", ["ends"], unique=False)
 
+    facets = ["rating", "tenant_id", "feature", "phase", "vendor", "model"]
+    with op.batch_alter_table("feedback") as batch_op:
+        batch_op.drop_index("ix_feedback_id")
+        batch_op.drop_index("ix_feedback_state_id")
+        batch_op.create_index("ix_feedback_id", ["id", "state", *facets], unique=False)
+        batch_op.create_index("ix_feedback_state_id", ["state", "id", *facets], unique=False)
+        batch_op.create_index("ix_feedback_generation_id", ["generation_id", "id"], unique=False)
+        batch_op.create_index("ix_feedback_end_user", ["end_user", "id"], unique=False)
+
     with op.batch_alter_table("generation") as batch_op:
         batch_op.create_index("ix_generation_id", ["id"], unique=False)
 

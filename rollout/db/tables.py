@@ -401,6 +401,9 @@ image = Table(
     Index("ix_image_sha256", "sha256"),
 )
 
+_FACETS = ("rating", "tenant_id", "feature", "phase", "vendor", "model")
+"""What lists of feedback are filtered by: in the index, so that a filter which matches little reads no rows."""
+
 feedback = Table(
     "feedback",
     metadata,
@@ -421,8 +424,10 @@ feedback = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     sa.UniqueConstraint("tenant_id", "generation_id", "end_user"),
-    Index("ix_feedback_id", "id"),  # an admin looks across tenants, newest first
-    Index("ix_feedback_state_id", "state", "id"),
+    Index("ix_feedback_id", "id", "state", *_FACETS),  # an admin looks across tenants, newest first
+    Index("ix_feedback_state_id", "state", "id", *_FACETS),
+    Index("ix_feedback_generation_id", "generation_id", "id"),
+    Index("ix_feedback_end_user", "end_user", "id"),
 )
 
 # Ratings by what the generation was made with; `day` is the UTC midnight before the feedback's created_at.
