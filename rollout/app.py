@@ -58,7 +58,7 @@ from rollout.services.workers import Worker, Workers
 from rollout.settings import Settings
 from rollout.sync.listen import waiter
 from rollout.sync.refresher import Refresher
-from rollout.web import admission, language, problems, requests
+from rollout.web import admission, pages, problems, requests
 
 log = structlog.get_logger()
 
@@ -129,12 +129,12 @@ def build(
 
 def create_app(services: Services) -> Flask:
     """The WSGI application over wired services; the same for a worker and for a test."""
-    app = Flask("rollout", static_folder=None, template_folder="web/templates")
+    app = Flask("rollout", static_folder=None)
     app.extensions["rollout"] = services
     app.config["MAX_CONTENT_LENGTH"] = services.settings.max_body_mb * 1_000_000
     requests.install(app)
     problems.install(app)
-    language.install(app)
+    pages.install(app)
     admission.install(app, services.settings.places)
     for routes in (
         openai,

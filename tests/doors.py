@@ -33,7 +33,7 @@ from rollout.services.tokens import Tokens
 from rollout.services.users import Users
 from rollout.services.workers import Workers
 from rollout.settings import Settings
-from rollout.web import problems, requests
+from rollout.web import pages, problems, requests
 
 SECRET = b"a secret of at least 32 characters"
 ALICE = Actor("token:alice", "admin", "req_alice")
@@ -119,6 +119,7 @@ def application(services: SimpleNamespace) -> Flask:
     app.extensions["rollout"] = services
     requests.install(app)
     problems.install(app)
+    pages.install(app)
     for routes in (me, access_requests):
         app.register_blueprint(routes.routes)
     app.register_blueprint(admin.create_blueprint())

@@ -42,7 +42,7 @@ from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
 from rollout.services.models import Models
 from rollout.services.workers import Workers
-from rollout.web import admission, problems, requests
+from rollout.web import admission, pages, problems, requests
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -213,6 +213,7 @@ class Gateway:
         app.config["MAX_CONTENT_LENGTH"] = 64_000_000
         requests.install(app)
         problems.install(app)
+        pages.install(app)
         admission.install(app, places)
         for routes in (openai, anthropic, models, images):
             app.register_blueprint(routes.routes)

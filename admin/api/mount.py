@@ -18,6 +18,7 @@ from . import (
     tenants,
     tokens,
     usage,
+    users,
     workers,
 )
 
@@ -25,6 +26,7 @@ NOUNS = (
     tenants,
     keys,
     tokens,
+    users,
     grants,
     access_requests,
     meters,

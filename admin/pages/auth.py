@@ -16,11 +16,11 @@ import structlog
 from flask import Response, abort, g, redirect, request, url_for
 
 from rollout.core.audit import Actor
+from rollout.core.sessions import Session
 from rollout.core.tokens import Role, includes
 from rollout.core.users import User
 from rollout.errors import PermissionDenied
-from rollout.services.sessions import Session
-from rollout.web.language import LANGUAGES, Reader, asked_language
+from rollout.web.language import Reader, asked_language
 from rollout.web.wired import services
 
 COOKIE = "phasegate_session"
@@ -113,8 +113,7 @@ def check_same_origin() -> None:
 def _enter(session: Session) -> None:
     g.session, user = session, session.user
     structlog.contextvars.bind_contextvars(actor=user.email)
-    language = user.language if user.language in LANGUAGES else asked_language()
-    g.reader = Reader(language, user.tz or "UTC")
+    g.reader = Reader(user.language or asked_language(), user.tz or "UTC")
 
 
 def _sign_in_first() -> Response:

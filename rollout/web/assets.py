@@ -58,7 +58,7 @@ class Assets:
 def zipped(response: Response, content: bytes, gzipped: bytes | None = None) -> Response:
     """`response` with `content` as its body, gzipped for those who take it."""
     response.headers["Vary"] = "Accept-Encoding"
-    if "gzip" in request.accept_encodings:
+    if request.accept_encodings.quality("gzip"):
         response.headers["Content-Encoding"] = "gzip"
         content = gzip.compress(content, 5) if gzipped is None else gzipped
     response.set_data(content)

@@ -86,8 +86,10 @@ def document(app: Flask, url: str) -> Schema:
 
 def _operations(app: Flask, rule: Rule) -> Iterable[tuple[str, Operation]]:
     declared: Operation | None = getattr(app.view_functions[rule.endpoint], "operation", None)
+    if declared is None or declared.auth.scheme == "session":  # pages for people are no part of the API
+        return []
     methods = (rule.methods or set()) - {"HEAD", "OPTIONS"}
-    return [(method.lower(), declared) for method in sorted(methods)] if declared else []
+    return [(method.lower(), declared) for method in sorted(methods)]
 
 
 def _schemas(operations: Iterable[Operation]) -> tuple[Schemas, dict[str, Schema]]:

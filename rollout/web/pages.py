@@ -13,15 +13,22 @@ from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
-from flask import Response, g, render_template
+from flask import Flask, Response, g, render_template
+from jinja2 import PackageLoader
 
 from rollout.errors import RolloutError
+from rollout.web import language
 from rollout.web.assets import zipped
-from rollout.web.language import reader
 
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
 
 Renderer = Callable[[RolloutError], Response]
+
+
+def install(app: Flask) -> None:
+    """Let this app make pages, in the readers' languages."""
+    app.jinja_loader = PackageLoader("rollout.web")
+    language.install(app)
 
 
 def page(template: str, status: int = 200, **values: Any) -> Response:
@@ -54,7 +61,7 @@ def _html(template: str, status: int, policy: str, referrer: str, values: dict[s
     response.headers["Referrer-Policy"] = referrer
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cache-Control"] = "no-store"
-    response.headers["Content-Language"] = reader().language
+    response.headers["Content-Language"] = language.reader().language
     return zipped(response, render_template(template, **values).encode())
 
 

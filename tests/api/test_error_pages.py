@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 
 from rollout.api import docs
 from rollout.errors import QuotaExceeded, all_errors
-from rollout.web import problems, requests
+from rollout.web import pages, problems, requests
 
 CODES = sorted({error.code for error in all_errors() if error is not QuotaExceeded})
 VOID = {"meta", "link", "br"}
@@ -28,6 +28,7 @@ def client() -> FlaskClient:
     app.extensions["rollout"] = SimpleNamespace(settings=SimpleNamespace(url="https://gate.example"))
     requests.install(app)
     problems.install(app)
+    pages.install(app)
     app.register_blueprint(docs.routes)
     return app.test_client()
 

@@ -14,7 +14,7 @@ from rollout.api import ops
 from rollout.db.engine import Database
 from rollout.errors import LedgerUnavailable
 from rollout.services.state import MAX_AGE, State
-from rollout.web import problems, requests
+from rollout.web import pages, problems, requests
 
 
 class Probed:
@@ -30,6 +30,7 @@ class Probed:
         )
         requests.install(app)
         problems.install(app)
+        pages.install(app)
         app.register_blueprint(ops.routes)
         self.client: FlaskClient = app.test_client()
 

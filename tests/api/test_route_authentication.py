@@ -15,6 +15,7 @@ from rollout.web.operation import Operation
 
 PUBLIC = {
     "/",
+    "/admin/static/<name>",
     "/api/v1/images/<image_id>",
     "/docs",
     "/docs/errors",
@@ -66,7 +67,16 @@ def test_a_handle_opens_these_routes_alone(app: Flask) -> None:
 
 def test_admin_routes_want_an_admin_token_and_no_other_route_does(app: Flask) -> None:
     wants_token = {str(rule) for rule in rules_by_scheme(app)["adminToken"]}
-    assert wants_token == {str(rule) for rule, _ in operations(app) if str(rule).startswith("/admin")}
+    assert wants_token == {str(rule) for rule, _ in operations(app) if str(rule).startswith("/admin/api/")}
+
+
+def test_a_stranger_at_the_console_is_sent_to_sign_in(app: Flask) -> None:
+    client = app.test_client()
+    for rule in rules_by_scheme(app)["session"]:
+        path = app.url_map.bind("localhost").build(rule.endpoint, dict.fromkeys(rule.arguments, "x"))
+        if "GET" in (rule.methods or set()):
+            answer = client.get(path)
+            assert (answer.status_code, answer.location.partition("?")[0]) == (303, "/admin/sign-in"), path
 
 
 def test_a_stranger_learns_nothing_from_a_guarded_route(app: Flask) -> None:
