@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import secrets
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -18,9 +19,11 @@ import msgspec
 from rollout.core.audit import Actor
 from rollout.core.catalogue import Catalogue
 from rollout.core.decisions import ANALYSIS, GENERATION
+from rollout.core.sessions import sign_in_url
 from rollout.core.tenants import Mode, NewKey, Tenant
 from rollout.core.tokens import NewToken
-from rollout.errors import InvalidApiKey
+from rollout.core.users import NewUser
+from rollout.errors import InvalidApiKey, NotFound, RolloutError
 from rollout.providers.base import Providers
 from rollout.services import providers
 from rollout.services.calls import Call
@@ -31,6 +34,7 @@ from rollout.settings import Settings
 
 ACTOR = Actor("system:demo")
 REASON = "demo seed"
+EMAIL = "admin@phasegate.example"
 WIDE = {
     "image-day": 500,
     "image-month": 10_000,
@@ -86,12 +90,17 @@ def seed(settings: Settings) -> dict[str, Any]:
         kept = _kept(settings)
         tenants = {tenant.id: _access(services, tenant, kept) for tenant in TENANTS}
         token = kept.get("admin", {}).get("token")
-        admin = {"token": token if _opens(services.tokens.identify, token) else _new_token(services)}
+        admin = {
+            "email": EMAIL,
+            "password": _password(services, kept.get("admin", {}).get("password")),
+            "token": token if _opens(services.tokens.identify, token) else _new_token(services),
+        }
         services.state.refresh()
         if "umbrella" not in known:
             _spend(services, tenants["umbrella"]["key"])
         return {
             "url": settings.url,
+            "console": _console(services, settings),
             "models": _models(services.catalogue, providers.connect(settings)),
             "admin": admin,
             "tenants": tenants,
@@ -113,6 +122,7 @@ def show(settings: Settings, seeded: dict[str, Any]) -> None:
     """Print where it is, whose keys there are, and commands to paste (lines that begin with `$`)."""
     tenants, url = seeded["tenants"], seeded["url"]
     click.echo(f"\nPhasegate is on {url}    (reference: {url}/openapi.json, errors: {url}/docs/errors)\n")
+    click.echo(f"Console (this link signs you in once, within a day):\n  {seeded['console']}\n")
     for tenant in TENANTS:
         click.echo(f"  {tenant.id:<9} {STORY[tenant.id]:<34} {tenants[tenant.id]['key']}")
     click.echo(f"  {'admin':<9} {'token of the admin API':<34} {seeded['admin']['token']}\n")
@@ -234,6 +244,27 @@ def _new_key(services: Services, tenant: Tenant, mode: Mode) -> str:
 
 def _new_token(services: Services) -> str:
     return str(services.tokens.add(ACTOR, NewToken("demo", "admin"), REASON).secret)
+
+
+def _password(services: Services, kept: str | None) -> str:
+    """The password of the demo's admin: the one of an earlier demo as long as it opens."""
+    try:
+        user = services.users.by_email(EMAIL)
+    except NotFound:
+        user = services.users.add(ACTOR, NewUser(EMAIL, "Demo admin", "admin"), REASON)
+    services.users.enable(ACTOR, user.id, REASON)
+    if kept is not None:
+        with contextlib.suppress(RolloutError):
+            services.sessions.check(EMAIL, kept, "demo")
+            return kept
+    fresh = secrets.token_urlsafe(12)
+    services.users.set_password(ACTOR, user.id, fresh, REASON)
+    return fresh
+
+
+def _console(services: Services, settings: Settings) -> str:
+    user = services.users.by_email(EMAIL)
+    return sign_in_url(settings.url, str(services.users.link(ACTOR, user.id, REASON)))
 
 
 def _opens(identify: Callable[[str], object], text: str | None) -> bool:

@@ -21,6 +21,10 @@ COMMANDS = {
     "tenants": ("rollout.cli.tenants:tenants", "Organisations: list, show, add, set, suspend, activate."),
     "keys": ("rollout.cli.keys:keys", "A tenant's API keys: list, add, revoke, rotate."),
     "tokens": ("rollout.cli.tokens:tokens", "Admin tokens: list, add, revoke."),
+    "users": (
+        "rollout.cli.users:users",
+        "Operators at the console: list, show, add, set, disable, enable, password, link.",
+    ),
     "grants": ("rollout.cli.grants:grants", "Access to features: list, show, add, set, revoke."),
     "access-requests": (
         "rollout.cli.access_requests:access_requests",

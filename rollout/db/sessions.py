@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -61,11 +61,11 @@ def end_links(tx: Tx, user_id: str) -> None:
     tx.execute(sa.delete(sign_in_link).where(sign_in_link.c.user_id == user_id))
 
 
-def failures(tx: Tx, subjects: Collection[str], after: int) -> Iterator[tuple[str, int, int]]:
-    """`(subject, count, since)` of those whose failures began after `after`."""
+def failures(tx: Tx, subjects: Collection[str], after: int) -> dict[str, tuple[int, int]]:
+    """`(count, since)` of those of the subjects whose failures began after `after`."""
     which = (sign_in_failure.c.subject.in_(subjects), sign_in_failure.c.since > after)
-    for subject, count, since in tx.execute(sa.select(sign_in_failure).where(*which)):
-        yield subject, count, since
+    rows = tx.execute(sa.select(sign_in_failure).where(*which))
+    return {subject: (count, since) for subject, count, since in rows}
 
 
 def count_failure(tx: Tx, subject: str, now: int, after: int) -> tuple[int, int]:

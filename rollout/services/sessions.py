@@ -118,7 +118,8 @@ class Sessions:
         """Count an attempt as failed and give the user it is about; one too many is refused before anything is written."""
         with self._database.read() as tx:
             now = self._database.now(tx)
-            for subject, count, since in sessions.failures(tx, tried, now - FAILURE_SECONDS):
+            failed = sessions.failures(tx, tried, now - FAILURE_SECONDS)
+            for subject, (count, since) in failed.items():
                 _check_rate(count + 1, since, tried[subject], now)
             user = users.by_email(tx, email)
         with self._database.write() as tx:

@@ -89,6 +89,14 @@ def test_every_route_that_changes_something_is_audited(services: Services) -> No
     token = change("POST", "/tokens", {"name": "bob", "role": "viewer"}, "token.added", is_new=True)
     change("POST", f"/tokens/{token['id']}/revoke", {}, "token.revoked")
 
+    carol = {"email": "carol@example.com", "name": "Carol", "role": "viewer"}
+    user = change("POST", "/users", carol, "user.added", is_new=True)
+    change("PATCH", f"/users/{user['id']}", {"role": "editor"}, "user.changed")
+    change("POST", f"/users/{user['id']}/link", {}, "user.link_made", is_new=True)
+    change("POST", f"/users/{user['id']}/password", {"password": "twelve or more"}, "user.password_set")
+    change("POST", f"/users/{user['id']}/disable", {}, "user.disabled")
+    change("POST", f"/users/{user['id']}/enable", {}, "user.enabled")
+
     grant = change("POST", "/grants", {"tenant": "acme", "feature": GENERATION}, "grant.created", is_new=True)
     change("PATCH", f"/grants/{grant['id']}", {"expires_at": "2099-01-01T00:00:00Z"}, "grant.changed")
     change("POST", f"/grants/{grant['id']}/revoke", {}, "grant.revoked")
