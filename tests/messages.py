@@ -1,0 +1,81 @@
+"""The words that pages say, as found in the source, and the catalogues that hold them in other languages.
+
+python tests/messages.py     bring the catalogues up to date: new words come in untranslated, words that nobody says go out
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from babel.messages.catalog import Catalog
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po, write_po
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from rollout.errors import all_errors  # noqa: E402
+from rollout.web.language import LANGUAGES, SOURCE  # noqa: E402
+
+SPEAKING = ("admin", "rollout/api", "rollout/web")
+METHODS = [("**.py", "python"), ("**.html", "jinja2")]
+KEYWORDS = {"_": None, "N_": None, "gettext": None, "ngettext": (1, 2)}
+OPTIONS = {"**.html": {"silent": "false", "trimmed": "true"}}
+
+
+def said() -> Catalog:
+    """Every message: of templates and Python, the errors' own words, and what is raised word for word."""
+    found = Catalog(fuzzy=False)
+    for folder in SPEAKING:
+        for _, _, message, _, _ in extract_from_dir(ROOT / folder, METHODS, OPTIONS, keywords=KEYWORDS):
+            found.add(message)
+    for error in all_errors():
+        found.add(error.default_message())
+        found.add(error.remedy)
+    for text in raised():
+        found.add(text)
+    return found
+
+
+def raised() -> Iterator[str]:
+    """Messages and remedies of errors that are literals: the console shows them too."""
+    names = {error.__name__ for error in all_errors()}
+    for file in (path for folder in ("rollout", "admin") for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
+                told = [*node.args[:1], *(word.value for word in node.keywords if word.arg == "remedy")]
+                yield from (
+                    one.value for one in told if isinstance(one, ast.Constant) and isinstance(one.value, str)
+                )
+
+
+def file_of(language: str) -> Path:
+    return ROOT / f"rollout/web/translations/{language}.po"
+
+
+def catalogue(language: str) -> Catalog:
+    file = file_of(language)
+    if not file.exists():
+        return Catalog(locale=language, fuzzy=False)
+    with file.open("rb") as source:
+        return read_po(source, locale=language)
+
+
+def update(language: str) -> None:
+    kept = catalogue(language)
+    fresh = Catalog(locale=language, project="Phasegate", charset="utf-8", fuzzy=False)
+    for message in said():
+        if message.id:
+            before = kept.get(message.id)
+            fresh.add(message.id, before.string if before is not None else None, flags=message.flags)
+    with file_of(language).open("wb") as out:
+        write_po(out, fresh, omit_header=True, sort_output=True, width=140)
+
+
+if __name__ == "__main__":
+    for code in LANGUAGES:
+        if code != SOURCE:
+            update(code)
