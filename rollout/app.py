@@ -47,6 +47,7 @@ from rollout.services.models import Models
 from rollout.services.passwords import Passwords
 from rollout.services.plans import Plans
 from rollout.services.registry import Services
+from rollout.services.requests import Requests
 from rollout.services.sandbox import Sandbox
 from rollout.services.sessions import Sessions
 from rollout.services.state import State
@@ -122,6 +123,7 @@ def build(
         images=Images(database, blobs, secret, clock, settings.url),
         feedback=Feedback(database, changes, secret, new_id, clock),
         usage=UsageReports(database),
+        requests=Requests(database, clock, retention_days=settings.retention_days),
         audit=AuditLog(database),
         draining=draining,
     )
@@ -174,8 +176,9 @@ class Running:
     jobs: jobs.Jobs
 
     def stop(self) -> None:
-        """Stop the threads, stop being counted, close the pools."""
+        """Stop the threads, write down what waits, stop being counted, close the pools."""
         self.jobs.stop()
+        self.services.requests.flush()
         self.refresher.stop()
         self.worker.stop()
         self.services.close()

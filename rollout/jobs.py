@@ -6,6 +6,8 @@
     forget     one worker for all            every 10 minutes
     purge      one worker for all            every minute
     sign_out   one worker for all            every 10 minutes
+    refusals   every worker, its own notes   twice a second
+    outdated   one worker for all            every 10 minutes
 
 Failure behaviour: what fails is logged and comes again; with the database away nothing runs, and leases that could not be
 renewed pass, which makes their holds unknown.
@@ -56,6 +58,8 @@ def all_of(services: Services) -> list[Job]:
         *of_ledger(services.ledger),
         Job("purge", 60, services.images.purge),
         Job("sign_out", 600, services.sessions.forget),
+        Job("refusals", 0.5, services.requests.flush, elected=False),
+        Job("outdated", 600, services.requests.forget),
     ]
 
 

@@ -26,6 +26,7 @@ from rollout.services.grants import Grants
 from rollout.services.keys import Keys
 from rollout.services.passwords import Passwords
 from rollout.services.plans import Plans
+from rollout.services.requests import Requests
 from rollout.services.sessions import Sessions
 from rollout.services.state import State
 from rollout.services.tenants import Tenants
@@ -70,6 +71,7 @@ def wire(database: Database, clock: Clock) -> SimpleNamespace:
         grants=Grants(database, changes, new_id),
         access=Access(database, changes, new_id),
         audit=AuditLog(database),
+        requests=Requests(database, clock, retention_days=30),
         plans=Plans(database, changes),
         features=Features(database, changes, state, NoHolds(), Workers(database), clock=clock),
     )

@@ -102,6 +102,7 @@ def test_a_worker_starts_its_jobs_and_stops_them(database: Database) -> None:
         ledger=ledger,
         images=SimpleNamespace(purge=_nothing),
         sessions=SimpleNamespace(forget=_nothing),
+        requests=SimpleNamespace(flush=_nothing, forget=_nothing),
     )
     jobs = Jobs(services)
     jobs.start()

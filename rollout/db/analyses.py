@@ -13,3 +13,17 @@ from rollout.db.tables import analysis
 
 def add(tx: Tx, new: Analysis) -> None:
     tx.execute(sa.insert(analysis).values(dataclasses.asdict(new)))
+
+
+def find(tx: Tx, analysis_id: str) -> Analysis | None:
+    """Of any tenant, for admins."""
+    return _one(tx, analysis.c.id == analysis_id)
+
+
+def of_hold(tx: Tx, tenant_id: str, hold_id: str) -> Analysis | None:
+    return _one(tx, analysis.c.tenant_id == tenant_id, analysis.c.hold_id == hold_id)
+
+
+def _one(tx: Tx, *which: sa.ColumnElement[bool]) -> Analysis | None:
+    row = tx.execute(sa.select(analysis).where(*which)).mappings().one_or_none()
+    return Analysis(**row) if row else None

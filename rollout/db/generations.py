@@ -15,7 +15,15 @@ def add(tx: Tx, new: Generation) -> None:
     tx.execute(sa.insert(generation).values(dataclasses.asdict(new)))
 
 
-def get(tx: Tx, tenant_id: str, generation_id: str) -> Generation | None:
-    query = sa.select(generation).where(generation.c.tenant_id == tenant_id, generation.c.id == generation_id)
-    row = tx.execute(query).mappings().one_or_none()
+def find(tx: Tx, generation_id: str) -> Generation | None:
+    """Of any tenant, for admins."""
+    return _one(tx, generation.c.id == generation_id)
+
+
+def of_hold(tx: Tx, tenant_id: str, hold_id: str) -> Generation | None:
+    return _one(tx, generation.c.tenant_id == tenant_id, generation.c.hold_id == hold_id)
+
+
+def _one(tx: Tx, *which: sa.ColumnElement[bool]) -> Generation | None:
+    row = tx.execute(sa.select(generation).where(*which)).mappings().one_or_none()
     return Generation(**row) if row else None

@@ -38,6 +38,11 @@ def get(tx: Tx, hold_id: str) -> Hold | None:
     return _hold(row) if row else None
 
 
+def of_request(tx: Tx, request_id: str) -> Hold | None:
+    row = tx.execute(sa.select(hold).where(hold.c.request_id == request_id)).mappings().first()
+    return _hold(row) if row else None
+
+
 def page(
     tx: Tx, *, tenant: str | None, states: Sequence[State] | None, before: str | None, limit: int
 ) -> list[Hold]:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from rollout.core.uses import StoredImage
 from rollout.db.engine import Tx
-from rollout.db.tables import image
+from rollout.db.tables import image, tenant
 
 
 def add(tx: Tx, new: Sequence[StoredImage]) -> None:
@@ -19,6 +19,27 @@ def add(tx: Tx, new: Sequence[StoredImage]) -> None:
 
 def get(tx: Tx, tenant_id: str, image_id: str) -> StoredImage | None:
     query = sa.select(image).where(image.c.tenant_id == tenant_id, image.c.id == image_id)
+    row = tx.execute(query).mappings().one_or_none()
+    return StoredImage(**row) if row else None
+
+
+def first(tx: Tx, tenant_id: str, generation_id: str, now: int) -> StoredImage | None:
+    """The first picture of a generation, while it is kept."""
+    mine = (image.c.tenant_id == tenant_id, image.c.generation_id == generation_id, image.c.position == 0)
+    row = tx.execute(sa.select(image).where(*mine, image.c.expires_at > now)).mappings().one_or_none()
+    return StoredImage(**row) if row else None
+
+
+def of_generation(tx: Tx, tenant_id: str, generation_id: str) -> list[StoredImage]:
+    """In their order in the answer."""
+    mine = (image.c.tenant_id == tenant_id, image.c.generation_id == generation_id)
+    query = sa.select(image).where(*mine).order_by(image.c.position)
+    return [StoredImage(**row) for row in tx.execute(query).mappings()]
+
+
+def find(tx: Tx, image_id: str) -> StoredImage | None:
+    """Of any tenant, for admins: looked up at each tenant, because pictures are in order of theirs."""
+    query = sa.select(image).where(image.c.tenant_id.in_(sa.select(tenant.c.id)), image.c.id == image_id)
     row = tx.execute(query).mappings().one_or_none()
     return StoredImage(**row) if row else None
 

@@ -94,6 +94,12 @@ def get(tx: Tx, meter_id: str) -> Meter | None:
     return Meter(**row) if row else None
 
 
+def names(tx: Tx, tenant_id: str, ids: Collection[str]) -> dict[str, str]:
+    """What these meters are called, by id; those that are archived too."""
+    query = sa.select(meter.c.id, meter.c.name).where(meter.c.tenant_id == tenant_id, meter.c.id.in_(ids))
+    return {row.id: row.name for row in tx.execute(query)}
+
+
 def add(tx: Tx, new: Meter) -> None:
     tx.execute(sa.insert(meter).values(vars(new)))
 

@@ -23,6 +23,7 @@ from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
 from rollout.services.models import Models
 from rollout.services.plans import Plans
+from rollout.services.requests import Requests
 from rollout.services.sessions import Sessions
 from rollout.services.state import State
 from rollout.services.tenants import Tenants
@@ -60,6 +61,7 @@ class Services:
     images: Images
     feedback: Feedback
     usage: UsageReports
+    requests: Requests
     audit: AuditLog
     draining: Callable[[], bool]
 

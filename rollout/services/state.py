@@ -93,18 +93,26 @@ class State:
             return number != old.revision
 
     def identify(self, key_text: str) -> Identity:
-        """Whose key this is. Raises InvalidApiKey, PermissionDenied (suspended tenant), LedgerUnavailable."""
+        """Whose usable key this is. Raises as `whose` and `check_usable` do."""
+        found = self.whose(key_text)
+        self.check_usable(found)
+        return found
+
+    def whose(self, key_text: str) -> Identity:
+        """Whose key this is, or was. Raises InvalidApiKey for one that nobody knows, LedgerUnavailable."""
         parse_key(key_text)
         hash_ = secret_hash(self._secret, key_text)
         key = self._keys.get(hash_) or self._load_key(hash_)
-        key.check_usable(self._clock())
-        found = self.facts(key.tenant_id)
-        if found.tenant.state == "suspended":
+        return Identity(self.facts(key.tenant_id), key)
+
+    def check_usable(self, caller: Identity) -> None:
+        """Raises InvalidApiKey for a revoked or expired key, PermissionDenied for a suspended tenant."""
+        caller.key.check_usable(self._clock())
+        tenant = caller.facts.tenant
+        if tenant.state == "suspended":
             raise PermissionDenied(
-                f"The account {found.tenant.id} is suspended.",
-                remedy="Ask the operator why, and what lifts it.",
+                f"The account {tenant.id} is suspended.", remedy="Ask the operator why, and what lifts it."
             )
-        return Identity(found, key)
 
     def facts(self, tenant_id: str) -> TenantFacts:
         """What is known of the tenant, from memory if it is there. Raises NotFound, LedgerUnavailable."""

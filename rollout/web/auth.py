@@ -15,7 +15,7 @@ from rollout.web.wired import services
 
 @dataclass(frozen=True)
 class KeyAuth:
-    """Needs a key with `scope`; afterwards `identity()` tells whose it is."""
+    """Needs a usable key with `scope`; afterwards `identity()` tells whose it is."""
 
     scope: Scope
     scheme: str | None = "apiKey"
@@ -25,14 +25,15 @@ class KeyAuth:
         return f"a key with scope {self.scope}"
 
     def __call__(self) -> None:
-        found = services().state.identify(presented_key())
+        state = services().state
+        g.identity = found = state.whose(presented_key())
         structlog.contextvars.bind_contextvars(tenant=found.facts.tenant.id, key=found.key.id)
+        state.check_usable(found)
         if self.scope not in found.key.scopes:
             raise PermissionDenied(
                 f"This key lacks the scope {self.scope!r}; it has: {', '.join(found.key.scopes)}.",
                 remedy=f"Use a key with the scope {self.scope!r}.",
             )
-        g.identity = found
 
 
 def key(scope: Scope) -> KeyAuth:

@@ -32,6 +32,7 @@ from rollout.errors import (
 )
 from rollout.web.pages import Renderer, plain_problem, problem_renderer
 from rollout.web.rates import rate_headers
+from rollout.web.refusals import note
 
 Surface = Literal["openai", "anthropic", "native"]
 
@@ -86,6 +87,7 @@ def render(error: RolloutError) -> Response:
     where = surface(request)
     status = status_of(error, where)
     g.error_code = error.code
+    note(error, status)
     response = Response(orjson.dumps(body(error, where)), status=status)
     response.content_type = "application/problem+json" if where == "native" else "application/json"
     if error.retry_after is not None:

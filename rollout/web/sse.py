@@ -11,7 +11,7 @@ from flask import Response, request, stream_with_context
 
 from rollout.errors import InternalError, RolloutError
 from rollout.services.calls import Opened
-from rollout.web import headers, problems
+from rollout.web import headers, problems, refusals
 
 E = TypeVar("E")
 
@@ -45,4 +45,6 @@ def respond(opened: Opened[E], render: Callable[[E], bytes]) -> Response:
 
 def _failure(error: RolloutError) -> bytes:
     """What the vendors' SDKs raise: an object with `error` (OpenAI), `{"type": "error", ...}` named `error` (Anthropic)."""
-    return event("error", orjson.dumps(problems.body(error, problems.surface(request))))
+    surface = problems.surface(request)
+    refusals.note(error, problems.status_of(error, surface))
+    return event("error", orjson.dumps(problems.body(error, surface)))
