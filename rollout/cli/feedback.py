@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
 from rollout.cli.context import actor, change_options, json_option, said, show, show_rows, wired
-from rollout.core.feedback import STATES, TRIAGE, Wanted, feedback_json
+from rollout.core.exports import FORMATS, Format, lines
+from rollout.core.feedback import COLUMNS, STATES, TRIAGE, Wanted, feedback_json
+from rollout.core.figures import DIMENSIONS, FiguresQuery
+from rollout.core.usage import report_json, report_rows
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def filter_options(command: F) -> F:
+    """An option for each member of `Wanted`."""
+    for option in (
+        click.option("--model"),
+        click.option("--vendor"),
+        click.option("--phase"),
+        click.option("--feature"),
+        click.option("--rating", type=click.Choice(["up", "down"])),
+        click.option("--state", type=click.Choice(STATES)),
+        click.option("--end-user"),
+        click.option("--generation"),
+        click.option("--tenant"),
+    ):
+        command = option(command)
+    return command
 
 
 @click.group()
@@ -16,11 +39,7 @@ def feedback() -> None:
 
 
 @feedback.command("list")
-@click.option("--tenant")
-@click.option("--generation")
-@click.option("--state", type=click.Choice(STATES))
-@click.option("--rating", type=click.Choice(["up", "down"]))
-@click.option("--phase")
+@filter_options
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
 @json_option
 def list_(limit: int, as_json: bool, **wanted: Any) -> None:
@@ -30,6 +49,47 @@ def list_(limit: int, as_json: bool, **wanted: Any) -> None:
             feedback_json(item) for item in services.feedback.page(Wanted(**wanted), before=None, limit=limit)
         ]
     show_rows(rows, as_json, "No feedback. It comes by POST /api/v1/feedback, with a key or a handle.")
+
+
+@feedback.command("export")
+@filter_options
+@click.option("--format", "format_", type=click.Choice(FORMATS), default="csv", show_default=True)
+def export(format_: Format, **wanted: Any) -> None:
+    """Everything that matches, the newest first, as CSV or as a JSON array with one item a line."""
+    with wired() as services:
+        rows = (feedback_json(item) for item in services.feedback.every(Wanted(**wanted)))
+        for line in lines(format_, COLUMNS, rows):
+            click.echo(line, nl=False)
+
+
+@feedback.command("figures")
+@click.option("--tenant")
+@click.option("--feature")
+@click.option("--from", "since", help="The first day, in UTC. Default: 30 days that end with the last one.")
+@click.option("--to", "until", help="The last day, in UTC. Default: today.")
+@click.option(
+    "--by",
+    multiple=True,
+    type=click.Choice(DIMENSIONS),
+    default=("phase", "vendor"),
+    help="What to count by; several times for several. Default: phase and vendor.",
+)
+@json_option
+def figures(
+    tenant: str | None,
+    feature: str | None,
+    since: str | None,
+    until: str | None,
+    by: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Ratings counted by what the pictures were made with; spam and what was withdrawn do not count."""
+    with wired() as services:
+        done = services.feedback.figures(FiguresQuery(tenant, feature, since, until, by))
+    if as_json:
+        show(report_json(done), as_json)
+    else:
+        show_rows(report_rows(done), as_json, "Nobody rated a picture in this time.")
 
 
 @feedback.command("show")

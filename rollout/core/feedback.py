@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from rollout.core.times import rfc3339
+from rollout.core.uses import StoredImage
 from rollout.errors import InvalidRequest, NotFound, ResultPurged
 
 Rating = Literal["up", "down"]
@@ -28,6 +29,9 @@ TRIAGE: tuple[Triage, ...] = get_args(Triage)
 
 ANONYMOUS = "anonymous"
 """The end user of feedback that names none."""
+
+MAX_MARKS = 100
+"""So many items are triaged in one change."""
 
 MAX_REASONS = 10
 MAX_COMMENT = 2000
@@ -98,9 +102,47 @@ class Wanted:
 
     tenant: str | None = None
     generation: str | None = None
+    end_user: str | None = None
     state: FeedbackState | None = None
     rating: Rating | None = None
+    feature: str | None = None
     phase: str | None = None
+    vendor: str | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class InboxItem:
+    """Feedback with what it is about; `others` is how many more opinions there are on the same generation, up to 100.
+
+    `picture` is the first one's id, kept until `picture_until` (UTC epoch seconds); None when it is no longer kept.
+    """
+
+    item: FeedbackItem
+    prompt: str | None
+    request_id: str | None
+    requested_model: str | None
+    picture: str | None
+    picture_until: int | None
+    others: int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an end user is asked about: whose picture it is, the first one while it is kept, and what they said so far."""
+
+    tenant_name: str
+    picture: StoredImage | None
+    said: FeedbackItem | None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What becomes of one item; `version` None: whatever it is now."""
+
+    id: str
+    version: int | None
+    state: Triage
 
 
 @dataclass(frozen=True)
@@ -154,6 +196,25 @@ def open_handle(token: str, secret: bytes, now: float) -> Handle:
             remedy="A handle lives as long as its picture is kept; with an API key feedback is still taken.",
         )
     return Handle(tenant_id, generation_id, end_user, expires_at)
+
+
+COLUMNS = (
+    "id",
+    "tenant",
+    "generation",
+    "end_user",
+    "rating",
+    "reasons",
+    "comment",
+    "state",
+    "feature",
+    "phase",
+    "model",
+    "vendor",
+    "created_at",
+    "updated_at",
+)
+"""The members of `feedback_json`, in order."""
 
 
 def feedback_json(item: FeedbackItem) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""Usage reports: which period, cut by what, and how the ledger's figures add up to lines."""
+"""Reports: which period, cut by what, in lines and a total; and how the ledger's figures add up to them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 from rollout.core.meters import window
@@ -27,6 +27,15 @@ _YEARS = range(2000, 2201)
 D = TypeVar("D", bound=date)
 
 
+class Counted(Protocol):
+    """What a line of a report holds."""
+
+    def as_json(self) -> dict[str, Any]: ...
+
+
+F = TypeVar("F", bound=Counted)
+
+
 @dataclass(frozen=True)
 class Figures:
     """What was used. `requests` were charged or are still open: voided ones do not count.
@@ -44,6 +53,9 @@ class Figures:
 
     def __add__(self, other: Figures) -> Figures:
         return Figures(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(self)))
+
+    def as_json(self) -> dict[str, int]:
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -66,20 +78,17 @@ class Period:
 
 
 @dataclass(frozen=True)
-class Line:
+class Line(Generic[F]):
     names: Mapping[str, str | None]
-    figures: Figures
+    figures: F
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Generic[F]):
     period: Period
     by: tuple[str, ...]
-    lines: tuple[Line, ...]
-
-    @property
-    def total(self) -> Figures:
-        return sum((line.figures for line in self.lines), Figures())
+    lines: tuple[Line[F], ...]
+    total: F
 
 
 def period(since: str | None, until: str | None, tz: str, now: int) -> Period:
@@ -102,41 +111,44 @@ def dimensions(text: str | None, allowed: Sequence[str]) -> tuple[str, ...]:
     asked = tuple(dict.fromkeys(part.strip() for part in text.split(","))) if text else ()
     for name in asked:
         if name not in allowed:
-            raise InvalidRequest(f"Usage is cut by {', '.join(allowed)}; not by {name[:50]!r}.", param="by")
+            raise InvalidRequest(f"A report is cut by {', '.join(allowed)}; not by {name[:50]!r}.", param="by")
     return asked
 
 
-def report(asked: Period, by: tuple[str, ...], tallies: Iterable[Tally]) -> Report:
+def report(asked: Period, by: tuple[str, ...], tallies: Iterable[Tally]) -> Report[Figures]:
     """The lines, in order of their names, those without a name last."""
     sums: dict[tuple[str | None, ...], Figures] = {}
     for tally in tallies:
         names = tuple(_day(tally.quarter, asked.tz) if name == "day" else tally.names[name] for name in by)
         sums[names] = sums.get(names, Figures()) + tally.figures
-    ordered = sorted(sums.items(), key=lambda item: [(name is None, name or "") for name in item[0]])
-    return Report(
-        asked, by, tuple(Line(dict(zip(by, names, strict=True)), figures) for names, figures in ordered)
-    )
+    lines = [Line(dict(zip(by, names, strict=True)), figures) for names, figures in sums.items()]
+    return Report(asked, by, in_order(lines), sum(sums.values(), Figures()))
 
 
-def report_json(done: Report) -> dict[str, Any]:
+def in_order(lines: Iterable[Line[F]]) -> tuple[Line[F], ...]:
+    """By their names, those without a name last."""
+    return tuple(sorted(lines, key=lambda line: [(name is None, name or "") for name in line.names.values()]))
+
+
+def report_json(done: Report[F]) -> dict[str, Any]:
     """The shape that clients see."""
     return {
         "from": rfc3339(done.period.since),
         "to": rfc3339(done.period.until),
         "tz": done.period.tz,
         "by": list(done.by),
-        "data": [{**line.names, **asdict(line.figures)} for line in done.lines],
-        "total": asdict(done.total),
+        "data": report_rows(done),
+        "total": done.total.as_json(),
     }
 
 
-def report_table(done: Report) -> list[list[str | int]]:
-    """The lines as rows of a table under a row of names; a missing name is empty."""
-    head: list[str | int] = [*done.by, *(item.name for item in fields(Figures))]
-    rows = [
-        [*(name or "" for name in line.names.values()), *asdict(line.figures).values()] for line in done.lines
-    ]
-    return [head, *rows]
+def report_rows(done: Report[F]) -> list[dict[str, Any]]:
+    return [{**line.names, **line.figures.as_json()} for line in done.lines]
+
+
+def report_columns(done: Report[F]) -> list[str]:
+    """The names of a row's members, also when there is no row."""
+    return [*done.by, *done.total.as_json()]
 
 
 def _edge(param: str, text: str, tz: str) -> tuple[int, int]:

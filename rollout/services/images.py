@@ -46,9 +46,13 @@ class Images:
 
     def url(self, tenant_id: str, image_id: str, expires_at: int) -> str:
         """The address under which anybody may fetch the picture until `expires_at`."""
+        return self._public_url + self.path(tenant_id, image_id, expires_at)
+
+    def path(self, tenant_id: str, image_id: str, expires_at: int) -> str:
+        """The same for pages of this service, by whatever name they are reached."""
         signature = self._signature(tenant_id, image_id, expires_at)
         query = {"exp": expires_at, "kid": self._key_id, "t": tenant_id, "sig": signature}
-        return f"{self._public_url}/api/v1/images/{image_id}?{urlencode(query)}"
+        return f"/api/v1/images/{image_id}?{urlencode(query)}"
 
     def read(self, image_id: str, signed: Signed) -> tuple[StoredImage, bytes]:
         """The picture. Raises NotFound for an address that we did not sign, ResultPurged when its

@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
-from rollout.core.feedback import FeedbackState, Rating, Wanted
+from flask import Response
+
+from rollout.core.exports import Format
+from rollout.core.feedback import COLUMNS, FeedbackState, Rating, Wanted, feedback_json
+from rollout.web.exports import ExportQuery, export
 from rollout.web.operation import Shape
 from rollout.web.paging import PageQuery
+from rollout.web.wired import services
 
 
-class FeedbackQuery(PageQuery):
+class FeedbackFilter(Shape):
     generation: str | None = None
+    end_user: str | None = None
     state: FeedbackState | None = None
     rating: Rating | None = None
+    feature: str | None = None
     phase: str | None = None
+    vendor: str | None = None
+    model: str | None = None
 
     def wanted(self, tenant: str | None) -> Wanted:
-        return Wanted(tenant, self.generation, self.state, self.rating, self.phase)
+        return Wanted(tenant, **{name: getattr(self, name) for name in FeedbackFilter.model_fields})
+
+
+class FeedbackQuery(FeedbackFilter, PageQuery):
+    pass
+
+
+class FeedbackExport(FeedbackFilter, ExportQuery):
+    pass
+
+
+def export_feedback(wanted: Wanted, format_: Format) -> Response:
+    """All that match, newest first."""
+    rows = (feedback_json(item) for item in services().feedback.every(wanted))
+    return export(format_, "feedback", COLUMNS, rows)
 
 
 class FeedbackOut(Shape):

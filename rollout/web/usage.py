@@ -37,10 +37,13 @@ class LineOut(FiguresOut):
     vendor: str | None = None
 
 
-class UsageOut(Shape):
+class ReportOut(Shape):
     since: str = Field(alias="from")
     until: str = Field(alias="to")
     tz: str
     by: list[str]
+
+
+class UsageOut(ReportOut):
     data: list[LineOut]
     total: FiguresOut

@@ -10,7 +10,7 @@ from pydantic import Field
 from rollout.core.feedback import Handle, Rating, feedback_json, opinion
 from rollout.errors import InvalidApiKey, InvalidRequest, NotFound
 from rollout.web.auth import identity, key
-from rollout.web.feedback import FeedbackOut, FeedbackQuery
+from rollout.web.feedback import FeedbackExport, FeedbackOut, FeedbackQuery, export_feedback
 from rollout.web.operation import Answer, Shape, operation
 from rollout.web.paging import listing
 from rollout.web.wired import services
@@ -68,6 +68,14 @@ def list_feedback(query: FeedbackQuery) -> Answer:
     wanted = query.wanted(identity().facts.tenant.id)
     rows = services().feedback.page(wanted, before=query.cursor, limit=query.limit + 1)
     return listing(rows, query.limit, lambda item: item.id, feedback_json)
+
+
+@routes.get("/export")
+@operation(
+    "All your end users' feedback that matches, as CSV or JSON", auth=key("read"), query=FeedbackExport
+)
+def export_mine(query: FeedbackExport) -> Answer:
+    return export_feedback(query.wanted(identity().facts.tenant.id), query.wanted_format())
 
 
 @routes.delete("/<feedback_id>")
