@@ -66,6 +66,17 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Ground:
+    """What a decision rests on: since and until when (UTC epoch seconds; None: not known, and without an end), who brought
+    it about, and the reason they gave."""
+
+    since: int | None = None
+    until: int | None = None
+    by: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class FeatureState:
     """What holds for a feature at one revision. `fresh`: the revision was confirmed within the staleness
     bound."""
@@ -90,6 +101,19 @@ def decide(facts: TenantFacts, feature: str, state: FeatureState, now: float, ev
         revision=state.revision,
         valid_until=_valid_until(facts.grants.get(feature), now),
     )
+
+
+def ground(decision: Decision, facts: TenantFacts, plan: RunningPlan | None, kill: Kill | None) -> Ground:
+    """What `decision`, made from these, rests on; who gave a grant, only the audit log knows."""
+    stop = kill if decision.reason == "killed" else facts.halts.get(decision.feature)
+    if decision.reason in ("killed", "tenant_halted") and stop is not None:
+        return Ground(stop.changed_at_ms // 1000, by=stop.changed_by, reason=stop.reason)
+    grant = facts.grants.get(decision.feature)
+    if decision.reason == "granted" and grant is not None:
+        return Ground(grant.starts_at, grant.expires_at, reason=grant.reason)
+    if decision.reason == "grant_expired" and grant is not None:
+        return Ground(grant.expires_at, reason=grant.reason)
+    return Ground(plan.run.entered_at, by=plan.run.entered_by) if plan else Ground()
 
 
 def decision_id(revision: int, tenant_id: str, feature: str) -> str:

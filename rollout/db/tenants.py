@@ -16,11 +16,18 @@ def get(tx: Tx, tenant_id: str) -> Tenant | None:
     return _tenant(row) if row else None
 
 
-def page(tx: Tx, *, after: str | None, limit: int) -> list[Tenant]:
-    """In order of id, beginning after `after`."""
+def page(
+    tx: Tx, *, after: str | None, limit: int, search: str | None = None, state: str | None = None
+) -> list[Tenant]:
+    """In order of id, beginning after `after`; `search`: how the id begins, or any part of the name."""
     query = sa.select(tenant).order_by(tenant.c.id).limit(limit)
     if after is not None:
         query = query.where(tenant.c.id > after)
+    if search:
+        by_id = tenant.c.id.startswith(search.lower(), autoescape=True)
+        query = query.where(by_id | tenant.c.name.icontains(search, autoescape=True))
+    if state is not None:
+        query = query.where(tenant.c.state == state)
     return [_tenant(row) for row in tx.execute(query).mappings()]
 
 

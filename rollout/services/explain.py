@@ -8,11 +8,20 @@ evaluator that could disagree with the one that decides.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rollout.core.decisions import ANALYSIS, Decision, TenantFacts, check_feature, context_properties
-from rollout.core.grants import grant_json
+from rollout.core.decisions import (
+    ANALYSIS,
+    FEATURES,
+    Decision,
+    Ground,
+    TenantFacts,
+    check_feature,
+    context_properties,
+    ground,
+)
+from rollout.core.grants import Grant, grant_json
 from rollout.core.kills import Kill, kill_json
 from rollout.core.plans import (
     Everyone,
@@ -25,17 +34,37 @@ from rollout.core.plans import (
     run_json,
     strategy_constraints,
 )
+from rollout.core.tenants import Tenant
 from rollout.core.times import rfc3339
+from rollout.db import audit
 from rollout.db.engine import Database
+from rollout.db.facts import for_tenants
 from rollout.services.features import Features
 from rollout.services.state import State
 from rollout.sync import embedded
 from rollout.sync.snapshot import Snapshot
 
+CHANGES_IN_A_SECOND = 100
+"""So many of a tenant's changes are looked through for the one that gave a grant."""
+
 
 class Explain:
     def __init__(self, database: Database, state: State, features: Features) -> None:
         self._database, self._state, self._features = database, state, features
+
+    def of_tenant(self, tenant_id: str) -> tuple[TenantFacts, list[Decided]]:
+        """What there is to know of a tenant at this moment, and what is decided on each feature. Raises
+        NotFound."""
+        self._state.refresh()
+        known = self._state.fresh_facts(tenant_id)
+        return known, [self._decided(known, feature) for feature in FEATURES]
+
+    def of_tenants(self, tenants: Sequence[Tenant], feature: str) -> dict[str, Decision]:
+        """By tenant: what is decided on the feature at this moment; two queries, however many they are."""
+        self._state.refresh()
+        with self._database.read() as tx:
+            found = for_tenants(tx, tenants, feature)
+        return {known.tenant.id: self._features.decide(known, feature) for known in found}
 
     def explain(self, tenant_id: str, feature: str) -> dict[str, Any]:
         """The answer of this moment, read afresh. Raises NotFound for the tenant, InvalidRequest
@@ -66,6 +95,29 @@ class Explain:
             },
             "would_change": list(_would_change(decision, plan, audiences, properties)),
         }
+
+    def _decided(self, known: TenantFacts, feature: str) -> Decided:
+        decision, snapshot = self._features.decide(known, feature), self._state.snapshot
+        rests_on = ground(decision, known, snapshot.plans.get(feature), snapshot.kills.get(feature))
+        grant = known.grants.get(feature)
+        if grant is not None and decision.reason in ("granted", "grant_expired"):
+            rests_on = dataclasses.replace(rests_on, by=self._giver(grant))
+        return Decided(decision, rests_on)
+
+    def _giver(self, grant: Grant) -> str | None:
+        """Who gave it: the first to write about it, looked for from the second on in which it came to be."""
+        with self._database.read() as tx:
+            since = audit.first_since(tx, grant.created_at)
+            rows = audit.about(tx, grant.tenant_id, [grant.id], since=since, rows=CHANGES_IN_A_SECOND)
+        return rows[0]["actor"] if rows else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Decided:
+    """A decision and what it rests on."""
+
+    decision: Decision
+    ground: Ground
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,15 @@ from typing import Any
 
 from rollout.core.audit import Actor
 from rollout.core.decisions import check_gated
-from rollout.core.grants import AccessRequest, Grant, RequestState, as_of, check_cohort, grant_json
+from rollout.core.grants import (
+    AccessRequest,
+    Grant,
+    GrantState,
+    RequestState,
+    as_of,
+    check_cohort,
+    grant_json,
+)
 from rollout.core.times import check_ahead
 from rollout.db import access_requests, grants
 from rollout.db.engine import Database, Tx
@@ -27,11 +35,21 @@ class Grants:
     def __init__(self, database: Database, changes: Changes, new_id: NewId) -> None:
         self._database, self._changes, self._new_id = database, changes, new_id
 
-    def page(self, *, tenant: str | None, feature: str | None, before: str | None, limit: int) -> list[Grant]:
+    def page(
+        self,
+        *,
+        tenant: str | None,
+        feature: str | None,
+        state: GrantState | None = None,
+        before: str | None,
+        limit: int,
+    ) -> list[Grant]:
         """Newest first, beginning after the id `before`."""
         with self._database.read() as tx:
             now = self._database.now(tx)
-            found = grants.page(tx, tenant=tenant, feature=feature, before=before, limit=limit)
+            found = grants.page(
+                tx, tenant=tenant, feature=feature, state=state, now=now, before=before, limit=limit
+            )
         return [as_of(grant, now) for grant in found]
 
     def get(self, grant_id: str) -> Grant:

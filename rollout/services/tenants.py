@@ -18,10 +18,17 @@ class Tenants:
     def __init__(self, database: Database, changes: Changes) -> None:
         self._database, self._changes = database, changes
 
-    def page(self, *, after: str | None, limit: int) -> list[Tenant]:
-        """In order of id; asks for one more than shown to know whether there is a next page."""
+    def page(
+        self,
+        *,
+        after: str | None,
+        limit: int,
+        search: str | None = None,
+        state: TenantState | None = None,
+    ) -> list[Tenant]:
+        """In order of id, beginning after the id `after`; `search`: how the id begins, or any part of the name."""
         with self._database.read() as tx:
-            return tenants.page(tx, after=after, limit=limit)
+            return tenants.page(tx, after=after, limit=limit, search=search, state=state)
 
     def get(self, tenant_id: str) -> Tenant:
         """Raises NotFound."""
