@@ -8,7 +8,8 @@ constraints are positive: a context field that is missing closes the door.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -254,6 +255,21 @@ def compile_flag(running: RunningPlan, *, killed: bool) -> dict[str, Any]:
 def strategy_constraints(phase: Phase) -> tuple[Constraint, ...]:
     """All that must hold for a phase's audience to let a tenant in."""
     return (*phase.audience.constraints(), NOT_HALTED)
+
+
+def what_counts(running: RunningPlan) -> Callable[[Mapping[str, str]], tuple[object, ...]]:
+    """What the constraints of the plan's flag see of a context: of contexts that look the same, one answer holds for all.
+
+    Of its place in a percentage a context shows only which shares lie below.
+    """
+    seen = [constraint for phase in running.open_phases for constraint in strategy_constraints(phase)]
+    names = sorted({constraint.context_name for constraint in seen} - {"partnerBucket"})
+    shares = sorted({int(item.value) for item in seen if item.context_name == "partnerBucket" and item.value})
+
+    def look(properties: Mapping[str, str]) -> tuple[object, ...]:
+        return (*map(properties.get, names), bisect_right(shares, int(properties["partnerBucket"])))
+
+    return look
 
 
 def compile_parts(running: RunningPlan) -> dict[str, Any]:

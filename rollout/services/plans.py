@@ -9,12 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from rollout.core.audit import Actor
-from rollout.core.decisions import GENERATION, TenantFacts, context_properties
+from rollout.core.decisions import (
+    GENERATION,
+    Evaluate,
+    FeatureState,
+    Reason,
+    TenantFacts,
+    context_properties,
+    decide,
+)
 from rollout.core.plans import (
     Move,
     Plan,
@@ -29,7 +37,9 @@ from rollout.core.plans import (
     resume,
     roll_back,
     run_json,
+    what_counts,
 )
+from rollout.core.tenants import Tenant
 from rollout.db import facts, plans
 from rollout.db.engine import Database, Tx
 from rollout.errors import NotFound
@@ -38,8 +48,8 @@ from rollout.services.tenants import check_version
 from rollout.sync import embedded
 
 EXAMINED_TENANTS = 10_000
-"""How many tenants are asked who would come or go: about a second of work. Beyond that the counts say
-`complete: false`."""
+"""How many tenants are asked who is in, or would come or go: about a quarter of a second of work. Beyond that
+the counts say `complete: false`."""
 
 PAGE = 500
 SHOWN_RUNS = 50
@@ -53,6 +63,30 @@ class Radius:
     lost: int
     examined: int
     complete: bool
+
+
+@dataclass(frozen=True)
+class Members:
+    """Tenants that the plan lets in, each with why, in order of id. `after`: from where to go on, None at the end.
+
+    There may be fewer than were asked for, and more behind: it goes on after at most `PAGE` tenants that were asked.
+    """
+
+    inside: list[tuple[Tenant, Reason]]
+    after: str | None
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many tenants the plan lets in, of the first `examined` active ones."""
+
+    inside: int
+    examined: int
+    complete: bool
+
+
+Step = Literal["advance", "rollback"]
+"""The moves from phase to phase."""
 
 
 class Plans:
@@ -86,6 +120,40 @@ class Plans:
                 **plan_json(running),
                 "runs": [run_json(run) for run in plans.runs(tx, feature, limit=SHOWN_RUNS)],
             }
+
+    def members(self, feature: str, *, after: str | None, limit: int) -> Members:
+        """Who is in by the plan, whether or not the feature is stopped for everyone just now. Raises NotFound."""
+        running, now = self._read(feature, None)
+        inside: list[tuple[Tenant, Reason]] = []
+        for asked, (tenant, reason) in enumerate(self._inside(running, now, after or ""), start=1):
+            if reason is not None:
+                inside.append((tenant, reason))
+            if len(inside) == limit or asked == PAGE:
+                return Members(inside, tenant.id)
+        return Members(inside, None)
+
+    def count(self, feature: str) -> Count:
+        """How many are in, as `members` tells them. Raises NotFound."""
+        running, now = self._read(feature, None)
+        inside = examined = 0
+        for _, reason in self._inside(running, now, ""):
+            if examined == EXAMINED_TENANTS:
+                return Count(inside, examined, complete=False)
+            inside, examined = inside + (reason is not None), examined + 1
+        return Count(inside, examined, complete=True)
+
+    def foresee(self, actor: Actor, feature: str, step: Step, *, to: str | None = None) -> dict[str, Any]:
+        """What `advance` or `rollback` would come to at this moment: the plan as it stands, the run `next`, `tenants`.
+
+        Raises as they do.
+        """
+        move = _to(advance if step == "advance" else roll_back, to)
+        before, after, radius = self._foresee(actor, feature, move, None)
+        return {
+            **plan_json(before),
+            "next": run_json(after.run),
+            "tenants": dataclasses.asdict(radius),
+        }
 
     def advance(
         self,
@@ -156,8 +224,7 @@ class Plans:
         based_on: int | None,
         dry_run: bool,
     ) -> dict[str, Any]:
-        before, now = self._read(feature, based_on)
-        radius = self._radius(before, dataclasses.replace(before, run=move(before, actor.name, now).run), now)
+        before, _, radius = self._foresee(actor, feature, move, based_on)
         after = self._apply(
             actor, action, feature, reason, move, based_on=before.plan.version, dry_run=dry_run
         )
@@ -212,29 +279,43 @@ class Plans:
         check_version(based_on, running.plan.version, plan_json(running))
         return running, now
 
+    def _foresee(
+        self, actor: Actor, feature: str, move: _Mover, based_on: int | None
+    ) -> tuple[RunningPlan, RunningPlan, Radius]:
+        before, now = self._read(feature, based_on)
+        after = dataclasses.replace(before, run=move(before, actor.name, now).run)
+        return before, after, self._radius(before, after, now)
+
     def _radius(self, before: RunningPlan, after: RunningPlan, now: int) -> Radius:
         """Every tenant is asked with both flags, by the evaluator that will decide, outside of the
         change's locks."""
         feature = before.plan.feature
-        was, will = (embedded.load(document([compile_flag(it, killed=False)]), 0) for it in (before, after))
+        was, will = _evaluator(before), _evaluator(after)
         gained = lost = examined = 0
-        for tenant in self._tenants(feature):
+        for tenant in self._tenants(feature, ""):
             if examined == EXAMINED_TENANTS:
                 return Radius(gained, lost, examined, complete=False)
-            is_in = was.evaluate(feature, context_properties(tenant, before, now)) is not None
-            will_be = will.evaluate(feature, context_properties(tenant, after, now)) is not None
+            is_in = was(feature, context_properties(tenant, before, now)) is not None
+            will_be = will(feature, context_properties(tenant, after, now)) is not None
             gained, lost, examined = gained + (will_be > is_in), lost + (is_in > will_be), examined + 1
         return Radius(gained, lost, examined, complete=True)
 
-    def _tenants(self, feature: str) -> Iterator[TenantFacts]:
-        page: list[TenantFacts] = []
+    def _inside(self, running: RunningPlan, now: int, after: str) -> Iterator[tuple[Tenant, Reason | None]]:
+        """Each active tenant with why it is in; None: it is not."""
+        feature, evaluate = running.plan.feature, _evaluator(running)
+        state = FeatureState(revision=0, plan=running, killed=False, fresh=True)
+        for known in self._tenants(feature, after):
+            decision = decide(known, feature, state, now, evaluate)
+            yield known.tenant, decision.reason if decision.allowed else None
+
+    def _tenants(self, feature: str, after: str) -> Iterator[TenantFacts]:
         while True:
-            after = page[-1].tenant.id if page else ""
             with self._database.read() as tx:
                 page = facts.page(tx, feature, after=after, limit=PAGE)
             yield from page
             if len(page) < PAGE:
                 return
+            after = page[-1].tenant.id
 
 
 _Mover = Callable[[RunningPlan, str, int], Move]
@@ -242,6 +323,20 @@ _Mover = Callable[[RunningPlan, str, int], Move]
 
 def _to(move: Callable[[RunningPlan, str | None, str, int], Move], to: str | None) -> _Mover:
     return lambda running, by, now: move(running, to, by, now)
+
+
+def _evaluator(running: RunningPlan) -> Evaluate:
+    """The one that will decide, asked once for all tenants that the flag cannot tell apart."""
+    evaluate = embedded.load(document([compile_flag(running, killed=False)]), 0).evaluate
+    look, answers = what_counts(running), dict[object, str | None]()
+
+    def ask(flag: str, properties: Mapping[str, str]) -> str | None:
+        seen = look(properties)
+        if seen not in answers:
+            answers[seen] = evaluate(flag, properties)
+        return answers[seen]
+
+    return ask
 
 
 def _require(tx: Tx, feature: str) -> RunningPlan:

@@ -180,3 +180,101 @@ def test_a_move_needs_a_plan_a_reason_and_a_phase_that_exists(services: SimpleNa
     with pytest.raises(InvalidRequest) as refused:
         services.plans.advance(BOB, GENERATION, "ready", to="open_beta")
     assert refused.value.members["param"] == "to"
+
+
+# -- who is in, and what a move would come to ----------------------------------------------------------------
+
+
+def populate(services: SimpleNamespace) -> None:
+    """With acme and globex: hooli granted, initech by its attribute, umbrella granted but halted, wayne suspended."""
+    for name in ("hooli", "initech", "umbrella", "wayne"):
+        services.tenants.add(ALICE, Tenant(name, name.capitalize()), "new")
+    for name in ("hooli", "umbrella", "wayne"):
+        services.grants.add(ALICE, name, GENERATION, "partner")
+    services.tenants.change(ALICE, "initech", {"attributes": {"program": "beta"}}, "joined")
+    services.features.kill(BOB, GENERATION, "abuse", tenant="umbrella")
+    services.tenants.set_state(ALICE, "wayne", "suspended", "unpaid")
+
+
+def inside(services: SimpleNamespace, after: str | None = None, limit: int = 50) -> list[tuple[str, str]]:
+    found = services.plans.members(GENERATION, after=after, limit=limit)
+    return [(tenant.id, reason) for tenant, reason in found.inside]
+
+
+def test_who_is_in_is_told_with_the_reason(services: SimpleNamespace) -> None:
+    populate(services)
+    assert inside(services) == [("hooli", "granted")]
+    services.plans.advance(BOB, GENERATION, "ready")
+    assert inside(services) == [("hooli", "granted"), ("initech", "segment")]
+    assert services.plans.count(GENERATION) == plans_module.Count(2, 5, complete=True)
+    services.plans.advance(BOB, GENERATION, "launch", to="general_availability")
+    assert inside(services) == [(name, "ga") for name in ("acme", "globex", "hooli", "initech")]
+
+
+def test_who_is_in_is_told_while_the_feature_is_stopped(services: SimpleNamespace) -> None:
+    populate(services)
+    services.features.kill(BOB, GENERATION, "incident")
+    assert inside(services) == [("hooli", "granted")]
+
+
+def test_who_is_in_comes_in_pages_that_miss_and_repeat_nobody(
+    services: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plans_module, "PAGE", 2)
+    populate(services)
+    services.plans.advance(BOB, GENERATION, "launch", to="general_availability")
+    found, after = [], None
+    while True:
+        page = services.plans.members(GENERATION, after=after, limit=3)
+        found += [tenant.id for tenant, _ in page.inside]
+        after = page.after
+        if after is None:
+            break
+    assert found == ["acme", "globex", "hooli", "initech"]
+
+
+def test_the_count_says_when_there_are_more_tenants_than_were_asked(
+    services: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plans_module, "EXAMINED_TENANTS", 1)
+    assert services.plans.count(GENERATION) == plans_module.Count(0, 1, complete=False)
+
+
+def test_a_percentage_counts_as_the_engine_decides(services: SimpleNamespace) -> None:
+    for number in range(60):
+        services.tenants.add(ALICE, Tenant(f"t{number:02}", "T"), "new")
+    services.plans.advance(BOB, GENERATION, "ready", to="percentage")
+    services.state.refresh()
+    decided = [
+        (tenant.id, decision.reason)
+        for tenant in services.tenants.page(after=None, limit=100)
+        if (decision := services.features.decide(services.state.facts(tenant.id), GENERATION)).allowed
+    ]
+    assert decided
+    assert inside(services, limit=100) == decided
+
+
+def test_what_an_advance_would_do_is_told_and_nothing_is_done(
+    services: SimpleNamespace, database: Database
+) -> None:
+    populate(services)
+    with database.read() as tx:
+        before = audit.last_seq(tx)
+    foreseen = services.plans.foresee(BOB, GENERATION, "advance")
+    assert (foreseen["run"]["phase"], foreseen["next"]["phase"]) == ("private_beta", "wider_beta")
+    assert foreseen["tenants"] == {"gained": 1, "lost": 0, "examined": 5, "complete": True}
+    with database.read() as tx:
+        assert audit.last_seq(tx) == before
+    assert services.plans.advance(BOB, GENERATION, "ready")["tenants"] == foreseen["tenants"]
+    back = services.plans.foresee(BOB, GENERATION, "rollback", to="internal")
+    assert (back["next"]["phase"], back["tenants"]["lost"]) == ("internal", 2)
+
+
+def test_what_cannot_be_done_cannot_be_foreseen(services: SimpleNamespace) -> None:
+    services.plans.pause(BOB, GENERATION, "wait")
+    with pytest.raises(Conflict):
+        services.plans.foresee(BOB, GENERATION, "advance")
+    with pytest.raises(InvalidRequest):
+        services.plans.foresee(BOB, GENERATION, "rollback", to="nowhere")
+    with pytest.raises(NotFound):
+        services.plans.foresee(BOB, ANALYSIS, "advance")
