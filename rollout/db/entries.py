@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import sqlalchemy as sa
 
 from rollout.core.holds import Entry
+from rollout.core.meters import BucketKey
 from rollout.db.engine import Tx
 from rollout.db.tables import bucket, entry, hold, meter
 
@@ -25,6 +26,25 @@ def of_hold(tx: Tx, tenant_id: str, hold_id: str) -> list[Entry]:
     """In the order in which they were written, as far as their times tell."""
     query = sa.select(entry).where(entry.c.tenant_id == tenant_id, entry.c.hold_id == hold_id)
     return [Entry(**row) for row in tx.execute(query.order_by(entry.c.at, entry.c.id)).mappings()]
+
+
+def of_bucket(tx: Tx, key: BucketKey, holds: int) -> list[tuple[str, int, int, int]]:
+    """(hold_id, time of the last entry, d_used, d_held) of what the tenant's last `holds` holds booked there, newest first."""
+    tenant_id, meter_id, subject, start = key
+    newest = sa.select(hold.c.id).where(hold.c.tenant_id == tenant_id).order_by(hold.c.id.desc()).limit(holds)
+    query = (
+        sa.select(entry.c.hold_id, sa.func.max(entry.c.at), _USED, _HELD)
+        .where(
+            entry.c.tenant_id == tenant_id,
+            entry.c.hold_id.in_(newest),
+            entry.c.meter_id == meter_id,
+            entry.c.subject == subject,
+            entry.c.start == start,
+        )
+        .group_by(entry.c.hold_id)
+        .order_by(entry.c.hold_id.desc())
+    )
+    return [(row[0], row[1], int(row[2]), int(row[3])) for row in tx.execute(query)]
 
 
 def wrong_buckets(tx: Tx) -> Iterator[str]:

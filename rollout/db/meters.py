@@ -100,6 +100,49 @@ def names(tx: Tx, tenant_id: str, ids: Collection[str]) -> dict[str, str]:
     return {row.id: row.name for row in tx.execute(query)}
 
 
+def with_windows(
+    tx: Tx,
+    now: int,
+    *,
+    tenant: str | None = None,
+    feature: str | None = None,
+    unit: str | None = None,
+    above: int = 0,
+    after: tuple[str, str] = ("", ""),
+    limit: int,
+) -> list[tuple[Meter, Bucket | None]]:
+    """Those that are not archived, in order of tenant and id, beginning after `after`; each with the window that began last.
+
+    That window may have ended. `above`: only those of whose open window more than so many percent of the cap are taken.
+    """
+    other = bucket.alias()
+    last = sa.select(sa.func.max(other.c.start)).where(
+        other.c.tenant_id == meter.c.tenant_id,
+        other.c.meter_id == meter.c.id,
+        other.c.subject == "",
+        other.c.start <= now,
+    )
+    window = sa.and_(
+        bucket.c.tenant_id == meter.c.tenant_id,
+        bucket.c.meter_id == meter.c.id,
+        bucket.c.subject == "",
+        bucket.c.start == last.scalar_subquery(),
+    )
+    query = (
+        sa.select(*_METER, *(column.label(f"bucket_{column.name}") for column in _BUCKET))
+        .select_from(meter.join(bucket, window, isouter=not above))
+        .where(meter.c.archived_at.is_(None), sa.tuple_(meter.c.tenant_id, meter.c.id) > after)
+        .order_by(meter.c.tenant_id, meter.c.id)
+        .limit(limit)
+    )
+    wanted = {meter.c.tenant_id: tenant, meter.c.feature: feature, meter.c.unit: unit}
+    query = query.where(*(column == value for column, value in wanted.items() if value is not None))
+    if above:
+        is_open = bucket.c.ends.is_(None) | (bucket.c.ends > now)
+        query = query.where(is_open, (bucket.c.used + bucket.c.held) * 100 > bucket.c.cap * above)
+    return [_with_window(row) for row in tx.execute(query).mappings()]
+
+
 def add(tx: Tx, new: Meter) -> None:
     tx.execute(sa.insert(meter).values(vars(new)))
 
@@ -111,6 +154,13 @@ def put(tx: Tx, changed: Meter) -> None:
 def archive(tx: Tx, old: Meter, now: int) -> None:
     """It counts no more; its buckets and entries stay."""
     tx.execute(_this(old).values(archived_at=now))
+
+
+def _with_window(row: sa.RowMapping) -> tuple[Meter, Bucket | None]:
+    one = Meter(**{column.name: row[column.name] for column in _METER})
+    if row["bucket_start"] is None:
+        return one, None
+    return one, Bucket(**{column.name: row[f"bucket_{column.name}"] for column in _BUCKET})
 
 
 def _this(one: Meter) -> sa.Update:

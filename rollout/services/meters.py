@@ -8,17 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from rollout.core.audit import Actor
 from rollout.core.decisions import FEATURES
-from rollout.core.meters import Meter, default_name, revise
-from rollout.db import meters, plans
+from rollout.core.meters import Bucket, Limit, Meter, default_name, limit_of, open_bucket, revise
+from rollout.db import entries, meters, plans
 from rollout.db.engine import Database, Tx
 from rollout.errors import Conflict, InvalidRequest, NotFound
 from rollout.services import tenants
 from rollout.services.changes import Change, Changes, as_json
 from rollout.services.ids import NewId
+
+LOOKED_AT_HOLDS = 100
+"""How many of a tenant's latest pieces of work are searched for those that a meter counted."""
+
+
+@dataclass(frozen=True)
+class Booked:
+    """What one hold changed in a window, and the window's `used` after it, as if holds were booked one after another.
+
+    `at`: when it last changed it, UTC epoch seconds. Amounts in the meter's unit.
+    """
+
+    hold_id: str
+    at: int
+    d_used: int
+    d_held: int
+    used: int
 
 
 class Meters:
@@ -34,6 +52,41 @@ class Meters:
         """Raises NotFound, for an archived one too."""
         with self._database.read() as tx:
             return _require(tx, meter_id)
+
+    def limits(
+        self,
+        *,
+        tenant: str | None = None,
+        feature: str | None = None,
+        unit: str | None = None,
+        above: int = 0,
+        after: tuple[str, str] = ("", ""),
+        limit: int,
+    ) -> list[Limit]:
+        """How meters stand in their window of now, in order of tenant and id, from after those of `after`.
+
+        `above`: only those of which more than so many percent are used or held.
+        """
+        with self._database.read() as tx:
+            now = self._database.now(tx)
+            found = meters.with_windows(
+                tx, now, tenant=tenant, feature=feature, unit=unit, above=above, after=after, limit=limit
+            )
+        return [_standing(meter, bucket, now) for meter, bucket in found]
+
+    def standing(self, meter_id: str) -> tuple[Limit, list[Booked]]:
+        """How a meter stands in its window of now, and what counted there lately, newest first. Raises NotFound."""
+        with self._database.read() as tx:
+            now = self._database.now(tx)
+            meter = _require(tx, meter_id)
+            key = open_bucket(meter, now).key
+            limit = _standing(meter, meters.read_buckets(tx, [key]).get(key), now)
+            rows = entries.of_bucket(tx, key, LOOKED_AT_HOLDS)
+        booked, used = [], limit.used
+        for hold_id, at, d_used, d_held in rows:
+            booked.append(Booked(hold_id, at, d_used, d_held, used))
+            used -= d_used
+        return limit, booked
 
     def named(self, tenant_id: str, name: str) -> Meter:
         """The tenant's meter of that name. Raises NotFound, which lists the names there are."""
@@ -210,6 +263,12 @@ def _give(change: Change, before: Meter | None, wanted: Meter) -> Meter:
 
 def _counts(meter: Meter) -> tuple[str, str | None, str, str]:
     return meter.level, meter.feature, meter.unit, meter.period
+
+
+def _standing(meter: Meter, found: Bucket | None, now: int) -> Limit:
+    """`found` is the meter's last window; that of now may not have begun by any use."""
+    window = open_bucket(meter, now)
+    return limit_of(meter, found if found is not None and found.key == window.key else window)
 
 
 def _require(tx: Tx, meter_id: str) -> Meter:

@@ -212,3 +212,78 @@ def test_meters_are_listed_and_found_by_name(meters: Meters) -> None:
         meters.named("acme", "image-month")
     with pytest.raises(NotFound):
         meters.named("nobody", "image-day")
+
+
+# -- how they stand ----------------------------------------------------------------------------------------------
+
+
+def standing(meters: Meters, **filters: Any) -> dict[tuple[str, str], tuple[int, int, int]]:
+    limits = meters.limits(**{"limit": 50, **filters})
+    return {(it.meter.tenant_id, it.meter.name): (it.used, it.held, it.remaining) for it in limits}
+
+
+def test_the_limits_of_all_tenants_are_those_that_the_ledger_tells(
+    meters: Meters, services: SimpleNamespace, ledger: Ledger
+) -> None:
+    meters.add(ALICE, "acme", BY_DAY, "beta quota")
+    meters.add(ALICE, "acme", {**BY_DAY, "unit": "usd_micro", "cap": 100_000}, "beta quota")
+    meters.add(ALICE, "globex", BY_DAY, "beta quota")
+    generate(ledger, facts(services), images=2)
+    assert standing(meters) == {
+        ("acme", "image-day"): (2, 0, 1),
+        ("acme", "money-day"): (40_000, 0, 60_000),
+        ("globex", "image-day"): (0, 0, 3),
+    }
+    of_acme = meters.limits(tenant="acme", limit=50)
+    assert sorted(of_acme, key=lambda it: it.meter.id) == ledger.limits(facts(services))
+
+
+def test_a_window_that_is_over_counts_nothing(
+    meters: Meters, services: SimpleNamespace, ledger: Ledger, clock: Any
+) -> None:
+    added = meters.add(ALICE, "acme", BY_DAY, "beta quota")
+    generate(ledger, facts(services))
+    clock.advance(86_400)
+    assert standing(meters) == {("acme", "image-day"): (0, 0, 3)}
+    assert standing(meters, above=1) == {}
+    assert meters.standing(added.id)[1] == []
+
+
+def test_limits_are_found_by_what_they_count_and_how_full_they_are(
+    meters: Meters, services: SimpleNamespace, ledger: Ledger
+) -> None:
+    meters.add(ALICE, "acme", BY_DAY, "beta quota")
+    meters.add(ALICE, "acme", {**BY_DAY, "period": "month", "cap": 100}, "beta quota")
+    meters.add(ALICE, "globex", {"unit": "usd_micro", "period": "life", "cap": 0}, "to watch")
+    generate(ledger, facts(services), images=3)
+    assert list(standing(meters, above=80)) == [("acme", "image-day")]
+    assert list(standing(meters, unit="usd_micro")) == [("globex", "money-life")]
+    assert set(standing(meters, feature=GENERATION)) == {("acme", "image-day"), ("acme", "image-month")}
+    assert standing(meters, tenant="initech") == {}
+
+
+def test_limits_come_in_pages_that_miss_and_repeat_none(meters: Meters) -> None:
+    for tenant in ("globex", "acme"):
+        for period in ("day", "month", "life"):
+            meters.add(ALICE, tenant, {**BY_DAY, "period": period}, "beta quota")
+    found: list[tuple[str, str]] = []
+    while page := meters.limits(after=found[-1] if found else ("", ""), limit=2):
+        found += [(limit.meter.tenant_id, limit.meter.id) for limit in page]
+    assert len(found) == len(set(found)) == 6
+    assert found == sorted(found)
+
+
+def test_what_counted_lately_adds_up_to_what_is_used(
+    meters: Meters, services: SimpleNamespace, ledger: Ledger
+) -> None:
+    added = meters.add(ALICE, "acme", {**BY_DAY, "cap": 20}, "beta quota")
+    for images in (1, 3):
+        generate(ledger, facts(services), images=images)
+    known = facts(services)
+    with ledger.hold(request(*known.meters, images=2, meter_rev=known.meter_rev)) as held:
+        limit, booked = meters.standing(added.id)
+        held.void("for the test")
+    assert (limit.used, limit.held) == (4, 2)
+    assert [(row.d_used, row.d_held, row.used) for row in booked] == [(0, 2, 4), (3, 0, 4), (1, 0, 1)]
+    _, booked = meters.standing(added.id)
+    assert [(row.d_used, row.d_held, row.used) for row in booked] == [(0, 0, 4), (3, 0, 4), (1, 0, 1)]
