@@ -7,11 +7,12 @@ from typing import Any, get_args
 
 import click
 
-from rollout.cli.context import actor, change_options, json_option, said, show, show_rows, wired
+from rollout.cli.context import actor, change_options, json_option, limit_option, said, show, show_rows, wired
 from rollout.cli.moments import until_option
 from rollout.core.grants import RequestState, Standing, access_request_json
 
 ALL = "all"
+COLUMNS = ("id", "tenant", "feature", "state", "position", "use_case", "expected_volume", "created_at")
 
 _METER = re.compile(r"([a-z_]+)/([a-z]+)=(\d{1,16})")
 
@@ -27,7 +28,7 @@ def access_requests() -> None:
 @click.option(
     "--state", type=click.Choice([*get_args(RequestState), ALL]), default="waiting", show_default=True
 )
-@click.option("--limit", default=500, show_default=True, type=click.IntRange(min=1))
+@limit_option()
 @json_option
 def list_(tenant: str | None, feature: str | None, state: str, limit: int, as_json: bool) -> None:
     """Who asks, in the order in which they asked."""
@@ -39,6 +40,8 @@ def list_(tenant: str | None, feature: str | None, state: str, limit: int, as_js
         [access_request_json(standing) for standing in found],
         as_json,
         "Nobody is waiting. Tenants ask by POST /api/v1/access-requests; decided ones: --state all.",
+        columns=COLUMNS,
+        limit=limit,
     )
 
 

@@ -6,9 +6,9 @@ import sys
 
 import click
 
-from rollout.cli.context import FAILED, json_option, print_json, show_rows, wired
+from rollout.cli.context import FAILED, json_option, limit_option, print_json, show_rows, wired
 
-_COLUMNS = ("seq", "at", "actor", "action", "subject", "tenant", "reason")
+COLUMNS = ("seq", "at", "actor", "action", "subject", "tenant", "reason")
 
 
 @click.group()
@@ -19,7 +19,7 @@ def audit() -> None:
 @audit.command("list")
 @click.option("--tenant", help="What concerned this tenant only.")
 @click.option("--subject", help="What happened to the thing with this id only.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(min=1))
+@limit_option(50)
 @json_option
 def list_(tenant: str | None, subject: str | None, limit: int, as_json: bool) -> None:
     """Changes, newest first; --json shows before and after too."""
@@ -27,10 +27,13 @@ def list_(tenant: str | None, subject: str | None, limit: int, as_json: bool) ->
 
     with wired() as services:
         found = services.audit.page(tenant=tenant, subject=subject, limit=limit)
-    rows = [audit_json(row) for row in found]
-    if not as_json:
-        rows = [{name: row[name] for name in _COLUMNS} for row in rows]
-    show_rows(rows, as_json, "No changes here. Every change stands in this log from the first one on.")
+    show_rows(
+        [audit_json(row) for row in found],
+        as_json,
+        "No changes here. Every change stands in this log from the first one on.",
+        columns=COLUMNS,
+        limit=limit,
+    )
 
 
 @audit.command("verify")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 import click
 import orjson
 
+from rollout.cli.tables import grid, pairs
 from rollout.core.audit import Actor
 from rollout.errors import RolloutError
 from rollout.settings import Settings, SettingsError
@@ -23,6 +25,16 @@ FAILED, REFUSED = 1, 3
 SHOWN_ONCE = "; copy its secret now, it is not shown again"
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def limit_option(default: int = 500) -> Callable[[F], F]:
+    return click.option(
+        "--limit",
+        default=default,
+        show_default=True,
+        type=click.IntRange(1, 10_000),
+        help="At most so many.",
+    )
 
 
 def change_options(command: F) -> F:
@@ -97,43 +109,43 @@ def show(value: Mapping[str, Any], as_json: bool) -> None:
     """One thing: JSON, or a `name  value` table."""
     if as_json:
         print_json(value)
-        return
-    width = max((len(name) for name in value), default=0)
-    for name, item in value.items():
-        click.echo(f"{name:<{width}}  {_cell(item)}")
+    else:
+        click.echo("\n".join(pairs(value)))
 
 
-def show_rows(rows: Sequence[Mapping[str, Any]], as_json: bool, empty: str) -> None:
-    """Many things: JSON lines' array, or a table; `empty` is what to say, and to do, when there are none."""
+def show_rows(
+    rows: Sequence[Mapping[str, Any]],
+    as_json: bool,
+    empty: str,
+    *,
+    columns: Sequence[str] = (),
+    limit: int | None = None,
+) -> None:
+    """Many things: a JSON array, or a table of `columns` (all, without any).
+
+    `empty` is what to say, and to do, when there are none; where there are as many as the `limit`, a word says so.
+    """
     if as_json:
         print_json(rows)
     elif not rows:
         click.echo(empty)
     else:
-        columns = list(rows[0])
-        table = [
-            [name.upper() for name in columns],
-            *([_cell(row[name]) for name in columns] for row in rows),
-        ]
-        widths = [max(len(line[index]) for line in table) for index in range(len(columns))]
-        for line in table:
-            click.echo(
-                "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-            )
+        head, *lines = grid(rows, columns or tuple(rows[0]), _room())
+        click.secho(head, bold=True)
+        click.echo("\n".join(lines))
+    if limit is not None and len(rows) >= limit:
+        click.echo(f"These are {limit}, and there may be more: --limit {2 * limit}", err=True)
 
 
 def print_json(value: Any) -> None:
     click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
-
-
 def said(text: str, dry_run: bool) -> None:
     """One sentence about what was done, on stderr so that stdout stays data."""
     click.echo(f"{'would be: ' if dry_run else ''}{text}", err=True)
+
+
+def _room() -> int | None:
+    """The columns of the terminal; None when what is printed goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

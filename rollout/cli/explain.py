@@ -25,6 +25,9 @@ def explain(tenant: str, feature: str, as_json: bool) -> None:
     click.echo()
     show(found["decision"], as_json)
     click.echo()
-    columns = ("phase", "open", "outcome", "audience")
-    rows = [{name: audience[name] for name in columns} for audience in found["audiences"]]
-    show_rows(rows, as_json, "No plan: nothing but a kill or a halt stops this feature.")
+    show_rows(
+        found["audiences"],
+        as_json,
+        "No plan: nothing but a kill or a halt stops this feature.",
+        columns=("phase", "open", "outcome", "audience"),
+    )

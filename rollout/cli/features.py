@@ -22,9 +22,7 @@ def list_(as_json: bool) -> None:
     """All features."""
     with wired() as services:
         rows = services.features.list()
-    if not as_json:
-        rows = [{name: row[name] for name in ("feature", "killed", "phase", "phase_state")} for row in rows]
-    show_rows(rows, as_json, "No features.")
+    show_rows(rows, as_json, "No features.", columns=("feature", "killed", "phase", "phase_state"))
 
 
 @features.command("show")

@@ -7,13 +7,15 @@ from typing import Any, TypeVar
 
 import click
 
-from rollout.cli.context import actor, change_options, json_option, said, show, show_rows, wired
+from rollout.cli.context import actor, change_options, json_option, limit_option, said, show, show_rows, wired
 from rollout.core.exports import FORMATS, Format, lines
 from rollout.core.feedback import COLUMNS, STATES, TRIAGE, Wanted, feedback_json
 from rollout.core.figures import DIMENSIONS, FiguresQuery
 from rollout.core.usage import report_json, report_rows
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_COLUMNS = ("id", "tenant", "generation", "rating", "reasons", "comment", "state", "model", "created_at")
 
 
 def filter_options(command: F) -> F:
@@ -40,7 +42,7 @@ def feedback() -> None:
 
 @feedback.command("list")
 @filter_options
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
+@limit_option(50)
 @json_option
 def list_(limit: int, as_json: bool, **wanted: Any) -> None:
     """The newest first."""
@@ -48,7 +50,13 @@ def list_(limit: int, as_json: bool, **wanted: Any) -> None:
         rows = [
             feedback_json(item) for item in services.feedback.page(Wanted(**wanted), before=None, limit=limit)
         ]
-    show_rows(rows, as_json, "No feedback. It comes by POST /api/v1/feedback, with a key or a handle.")
+    show_rows(
+        rows,
+        as_json,
+        "No feedback. It comes by POST /api/v1/feedback, with a key or a handle.",
+        columns=_COLUMNS,
+        limit=limit,
+    )
 
 
 @feedback.command("export")

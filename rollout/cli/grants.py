@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import click
 
-from rollout.cli.context import actor, change_options, json_option, said, show, show_rows, wired
+from rollout.cli.context import actor, change_options, json_option, limit_option, said, show, show_rows, wired
 from rollout.cli.moments import MOMENT, until_option
 from rollout.core.grants import grant_json
+
+COLUMNS = ("id", "tenant", "feature", "state", "starts_at", "expires_at", "cohort", "reason")
 
 
 @click.group()
@@ -17,7 +19,7 @@ def grants() -> None:
 @grants.command("list")
 @click.option("--tenant", help="Of this tenant only.")
 @click.option("--feature", help="Of this feature only.")
-@click.option("--limit", default=500, show_default=True, type=click.IntRange(min=1))
+@limit_option()
 @json_option
 def list_(tenant: str | None, feature: str | None, limit: int, as_json: bool) -> None:
     """Grants, newest first, the ended ones too."""
@@ -28,6 +30,8 @@ def list_(tenant: str | None, feature: str | None, limit: int, as_json: bool) ->
         as_json,
         "No grants here. Give one: rollout grants add acme image-generation --until 2027-03-01"
         " --reason 'beta partner'",
+        columns=COLUMNS,
+        limit=limit,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rollout.cli.context import actor, change_options, json_option, said, show, show_rows, wired
+from rollout.cli.context import actor, change_options, json_option, limit_option, said, show, show_rows, wired
 from rollout.core.holds import hold_json
 
 COLUMNS = ("id", "tenant", "state", "feature", "model", "cost_usd_micro", "created_at", "resolution")
@@ -20,15 +20,19 @@ def holds() -> None:
 @click.option(
     "--state", default="open", show_default=True, help="open, held, dispatched, unknown, settled, void."
 )
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(min=1))
+@limit_option(100)
 @json_option
 def list_(tenant: str | None, state: str, limit: int, as_json: bool) -> None:
     """Holds in one state, newest first."""
     with wired() as services:
         found = services.ledger.holds(tenant=tenant, state=state, cursor=None, limit=limit)
-    rows = [hold_json(hold) for hold in found]
-    shown = rows if as_json else [{name: row[name] for name in COLUMNS} for row in rows]
-    show_rows(shown, as_json, f"No hold is {state}.")
+    show_rows(
+        [hold_json(hold) for hold in found],
+        as_json,
+        f"No hold is {state}. Other states: --state unknown, --state settled, --state void.",
+        columns=COLUMNS,
+        limit=limit,
+    )
 
 
 @holds.command("show")

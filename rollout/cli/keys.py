@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import click
 
-from rollout.cli.context import SHOWN_ONCE, actor, change_options, json_option, said, show, show_rows, wired
+from rollout.cli.context import (
+    SHOWN_ONCE,
+    actor,
+    change_options,
+    json_option,
+    limit_option,
+    said,
+    show,
+    show_rows,
+    wired,
+)
 from rollout.cli.moments import until_option
 from rollout.core.tenants import OVERLAP_SECONDS, SCOPES, Mode, NewKey, Scope, key_json
+
+COLUMNS = ("id", "name", "mode", "prefix", "scopes", "created_at", "expires_at", "revoked_at")
 
 
 @click.group()
@@ -16,7 +28,7 @@ def keys() -> None:
 
 @keys.command("list")
 @click.argument("tenant")
-@click.option("--limit", default=500, show_default=True, type=click.IntRange(min=1))
+@limit_option()
 @json_option
 def list_(tenant: str, limit: int, as_json: bool) -> None:
     """All keys of a tenant, the ended ones too."""
@@ -26,6 +38,8 @@ def list_(tenant: str, limit: int, as_json: bool) -> None:
         rows,
         as_json,
         f"{tenant} has no keys yet. Make one: rollout keys add {tenant} --name server --reason 'first key'",
+        columns=COLUMNS,
+        limit=limit,
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 
 import click
+from click.shell_completion import CompletionItem
 
 COMMANDS = {
     "demo": ("rollout.cli.serving:demo", "Seed an embedded database and serve it with the sandbox."),
@@ -19,8 +21,8 @@ COMMANDS = {
     "config": ("rollout.cli.operating:config", "Show each setting and where its value comes from."),
     "ledger": ("rollout.cli.operating:ledger", "The books: verify."),
     "tenants": ("rollout.cli.tenants:tenants", "Organisations: list, show, add, set, suspend, activate."),
-    "keys": ("rollout.cli.keys:keys", "A tenant's API keys: list, add, revoke, rotate."),
-    "tokens": ("rollout.cli.tokens:tokens", "Admin tokens: list, add, revoke."),
+    "keys": ("rollout.cli.keys:keys", "A tenant's API keys: list, show, add, rotate, revoke."),
+    "tokens": ("rollout.cli.tokens:tokens", "Admin tokens: list, show, add, revoke."),
     "users": (
         "rollout.cli.users:users",
         "Operators at the console: list, show, add, set, disable, enable, password, link.",
@@ -35,9 +37,16 @@ COMMANDS = {
     "features": ("rollout.cli.features:features", "Features: list, show, revive."),
     "kill": ("rollout.cli.features:kill", "Stop a feature, for all or for one tenant."),
     "plans": ("rollout.cli.plans:plans", "Phases: list, show, advance, pause, resume, rollback."),
-    "feedback": ("rollout.cli.feedback:feedback", "What end users say: list, show, set."),
+    "feedback": ("rollout.cli.feedback:feedback", "What end users say: list, show, set, figures, export."),
+    "usage": ("rollout.cli.usage:usage", "What was used and what it cost."),
+    "requests": (
+        "rollout.cli.requests:requests",
+        "What partners were refused, and the story of any id: list, summary, show.",
+    ),
     "audit": ("rollout.cli.audit:audit", "Who changed what, when and why: list, verify."),
     "explain": ("rollout.cli.explain:explain", "Why a tenant may or may not use a feature."),
+    "workers": ("rollout.cli.workers:workers", "Who serves, and on which revision: list."),
+    "completion": ("rollout.cli.completion:completion", "Completion for bash, zsh and fish."),
 }
 
 
@@ -52,6 +61,15 @@ class _Lazy(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Nouns without importing any of them; options by click."""
+        nouns = [
+            CompletionItem(name, help=text)
+            for name, (_, text) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return nouns or super().shell_complete(ctx, incomplete)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
@@ -64,6 +82,8 @@ def main() -> None:
 
     Settings come from ROLLOUT_* variables (`rollout config` shows them). Exit codes: 0 done, 1 failed, 2 usage, 3 refused by a rule.
     """
+    if os.environ.get("NO_COLOR"):
+        click.get_current_context().color = False
 
 
 if __name__ == "__main__":

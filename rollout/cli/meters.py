@@ -6,8 +6,10 @@ from typing import Any
 
 import click
 
-from rollout.cli.context import actor, change_options, json_option, said, show, show_rows, wired
+from rollout.cli.context import actor, change_options, json_option, limit_option, said, show, show_rows, wired
 from rollout.core.meters import LEVELS, PERIODS, UNITS, meter_json
+
+COLUMNS = ("tenant", "name", "feature", "unit", "period", "cap", "hard", "tz")
 
 
 @click.group()
@@ -17,14 +19,20 @@ def meters() -> None:
 
 @meters.command("list")
 @click.option("--tenant")
-@click.option("--limit", default=500, show_default=True, type=click.IntRange(min=1))
+@limit_option()
 @json_option
 def list_(tenant: str | None, limit: int, as_json: bool) -> None:
     """All meters, or those of one tenant."""
     with wired() as services:
         rows = [meter_json(meter) for meter in services.meters.page(tenant=tenant, after=None, limit=limit)]
     example = "rollout meters add acme image-generation image day 500 --reason 'beta quota'"
-    show_rows(rows, as_json, f"No meters yet: nothing is limited. Add one: {example}")
+    show_rows(
+        rows,
+        as_json,
+        f"No meters yet: nothing is limited. Add one: {example}",
+        columns=COLUMNS,
+        limit=limit,
+    )
 
 
 @meters.command("show")

@@ -13,7 +13,8 @@ from rollout.cli.context import FAILED, json_option, print_json, refusals, setti
 
 
 @click.command()
-def migrate() -> None:
+@json_option
+def migrate(as_json: bool) -> None:
     """Bring the database's schema up to date; safe to run twice, and by two processes at once."""
     from rollout.db import migrate as migrations
 
@@ -22,7 +23,10 @@ def migrate() -> None:
         before = migrations.current(settings.database)
         migrations.upgrade(settings.database)
         after = migrations.current(settings.database)
-    click.echo(f"schema is at {after}" + ("" if before == after else f" (was {before or 'empty'})"))
+    if as_json:
+        print_json({"schema": after, "before": before})
+    else:
+        click.echo(f"schema is at {after}" + ("" if before == after else f" (was {before or 'empty'})"))
 
 
 @click.command()

@@ -37,7 +37,7 @@ def show_(feature: str, as_json: bool) -> None:
         show(plan, as_json)
         return
     names = ("key", "title", "open", "audience")
-    show_rows([{name: phase[name] for name in names} for phase in plan["phases"]], as_json, "No phases.")
+    show_rows(plan["phases"], as_json, "No phases.", columns=names)
 
 
 @plans.command("advance")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rollout.cli.context import actor, change_options, json_option, said, show, show_rows, wired
+from rollout.cli.context import actor, change_options, json_option, limit_option, said, show, show_rows, wired
 from rollout.core.tenants import Tenant, tenant_json
 
 
@@ -14,7 +14,7 @@ def tenants() -> None:
 
 
 @tenants.command("list")
-@click.option("--limit", default=500, show_default=True)
+@limit_option()
 @json_option
 def list_(limit: int, as_json: bool) -> None:
     """All tenants."""
@@ -24,6 +24,7 @@ def list_(limit: int, as_json: bool) -> None:
         rows,
         as_json,
         "No tenants yet. Add one: rollout tenants add acme --name 'Acme Ltd' --reason 'first partner'",
+        limit=limit,
     )
 
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import click
 
-from rollout.cli.context import SHOWN_ONCE, actor, change_options, json_option, said, show, show_rows, wired
+from rollout.cli.context import (
+    SHOWN_ONCE,
+    actor,
+    change_options,
+    json_option,
+    limit_option,
+    said,
+    show,
+    show_rows,
+    wired,
+)
 from rollout.cli.moments import until_option
 from rollout.core.tokens import ROLES, NewToken, Role, token_json
 
@@ -15,7 +25,7 @@ def tokens() -> None:
 
 
 @tokens.command("list")
-@click.option("--limit", default=500, show_default=True, type=click.IntRange(min=1))
+@limit_option()
 @json_option
 def list_(limit: int, as_json: bool) -> None:
     """All tokens, the ended ones too."""
@@ -25,7 +35,17 @@ def list_(limit: int, as_json: bool) -> None:
         rows,
         as_json,
         "No admin tokens yet. Make one: rollout tokens add ana --role admin --reason 'runs the beta'",
+        limit=limit,
     )
+
+
+@tokens.command("show")
+@click.argument("token")
+@json_option
+def show_(token: str, as_json: bool) -> None:
+    """The token with the id TOKEN, without its text."""
+    with wired() as services:
+        show(token_json(services.tokens.get(token)), as_json)
 
 
 @tokens.command("add")

@@ -7,7 +7,17 @@ from typing import Any
 
 import click
 
-from rollout.cli.context import SHOWN_ONCE, actor, change_options, json_option, said, show, show_rows, wired
+from rollout.cli.context import (
+    SHOWN_ONCE,
+    actor,
+    change_options,
+    json_option,
+    limit_option,
+    said,
+    show,
+    show_rows,
+    wired,
+)
 from rollout.core.sessions import sign_in_url
 from rollout.core.tokens import ROLES, Role
 from rollout.core.users import NewUser, user_json
@@ -23,7 +33,7 @@ def users() -> None:
 
 
 @users.command("list")
-@click.option("--limit", default=500, show_default=True, type=click.IntRange(min=1))
+@limit_option()
 @json_option
 def list_(limit: int, as_json: bool) -> None:
     """All users, the disabled ones too."""
@@ -33,6 +43,7 @@ def list_(limit: int, as_json: bool) -> None:
         rows,
         as_json,
         "No users yet. Add one: rollout users add ana@example.com --name Ana --role admin --reason 'runs the beta'",
+        limit=limit,
     )
 
 
