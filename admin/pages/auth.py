@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import structlog
-from flask import Response, abort, g, redirect, request, url_for
+from flask import abort, g, request
 
 from rollout.core.audit import Actor
 from rollout.core.sessions import Session
@@ -23,7 +23,8 @@ from rollout.errors import PermissionDenied
 from rollout.web.language import Reader, asked_language
 from rollout.web.wired import services
 
-COOKIE = "phasegate_session"
+from .entrance import COOKIE, sign_in_first
+
 FORM_TOKEN = "_token"
 
 
@@ -41,15 +42,13 @@ class SessionAuth:
     def __call__(self) -> None:
         if request.method == "POST":
             check_same_origin()
-        session = services().sessions.identify(request.cookies.get(COOKIE, ""))
-        if session is None:
-            abort(_sign_in_first())
-        _enter(session)
+        if not enter(request.cookies.get(COOKIE, "")):
+            abort(sign_in_first())
         if request.method == "POST":
             check_form_token()
-        if not includes(session.user.role, self.role):
+        if not may(self.role):
             raise PermissionDenied(
-                f"This needs the role {self.role!r}; you have {session.user.role!r}.",
+                f"This needs the role {self.role!r}; you have {person().role!r}.",
                 remedy="Ask an admin to do it, or to give you that role.",
             )
 
@@ -110,23 +109,19 @@ def check_same_origin() -> None:
         )
 
 
-def _enter(session: Session) -> None:
-    g.session, user = session, session.user
+def enter(secret: str) -> bool:
+    """Let in who has the secret of an open session; tells whether it is one."""
+    session = services().sessions.identify(secret)
+    if session is None:
+        return False
+    g.session, g.secret, user = session, secret, session.user
     structlog.contextvars.bind_contextvars(actor=user.email)
     g.reader = Reader(user.language or asked_language(), user.tz or "UTC")
-
-
-def _sign_in_first() -> Response:
-    """htmx would put the sign-in page into a panel: it is told to go there. What a form held is kept for after."""
-    if request.headers.get("HX-Request"):
-        return Response(status=401, headers={"HX-Redirect": url_for("admin.pages.sign_in.show_sign_in")})
-    target = url_for("admin.pages.sign_in.show_sign_in", next=request.full_path.rstrip("?"))
-    return redirect(target, 303)  # type: ignore[return-value]
+    return True
 
 
 def _token() -> bytes:
-    cookie = request.cookies.get(COOKIE, "")
-    return hmac.new(cookie.encode(), b"form", hashlib.sha256).digest()[:16]
+    return hmac.new(g.get("secret", "").encode(), b"form", hashlib.sha256).digest()[:16]
 
 
 def _xor(one: bytes, other: bytes) -> bytes:

@@ -86,11 +86,12 @@ def read(shape: type[M]) -> M:
 
 
 def attempt(
-    act: Callable[[], object], *, then: str | Callable[[], str], again: Callable[[], Answer]
+    act: Callable[[], object], *, then: str | Callable[[], str | Response], again: Callable[[], Answer]
 ) -> Response:
     """Do it, and go to `then` with word of what was done; what a rule refuses is shown by `again`, with what was typed.
 
-    `then` may be a function when where to go is known only afterwards.
+    `then` may be a function when where to go is known only afterwards; what it gives may be the page itself, for a secret that is shown
+    once and must stand in no address.
     """
     try:
         act()
@@ -101,7 +102,10 @@ def attempt(
         shown = again()
         assert isinstance(shown, Response)
         return shown
-    return redirect(_telling(then() if callable(then) else then), 303)  # type: ignore[return-value]
+    target = then() if callable(then) else then
+    if isinstance(target, Response):
+        return target
+    return redirect(_telling(target), 303)  # type: ignore[return-value]
 
 
 def refused() -> Refused | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from . import room
+from . import me, room, sign_in, users
 
-ROOMS: tuple[Blueprint, ...] = (room.routes,)
+ROOMS: tuple[Blueprint, ...] = (room.routes, sign_in.routes, me.routes, users.routes)
 
 
 def create_blueprint() -> Blueprint:

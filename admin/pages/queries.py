@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rollout.core.exports import Format
 from rollout.web.operation import Shape
 from rollout.web.paging import PageQuery
 
@@ -16,4 +17,4 @@ class PageView(Shape):
 class ListView(PageQuery, PageView):
     """A list: the page to show, and `format` to take it away."""
 
-    format: str | None = None
+    format: Format | None = None

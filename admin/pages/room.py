@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from flask import Blueprint, Response, g, request, url_for
+from flask import Blueprint, Response, g, request
 
 from rollout.errors import RolloutError
 from rollout.web.assets import Assets
@@ -79,7 +79,7 @@ def navigation() -> list[tuple[str, str, str]]:
 
 
 def _address(noun: str) -> str:
-    return url_for("admin.pages.home.show_home") if noun == "home" else f"/admin/{noun.replace('_', '-')}"
+    return "/admin" if noun == "home" else f"/admin/{noun.replace('_', '-')}"
 
 
 def _context() -> dict[str, Any]:

@@ -55,7 +55,7 @@ class NewUser:
         email = folded(self.email)
         if len(email) > MAX_EMAIL or not _EMAIL.fullmatch(email):
             raise InvalidRequest(
-                f"An email looks like ana@example.com and has at most {MAX_EMAIL} characters.", param="email"
+                "An email looks like ana@example.com and has at most 190 characters.", param="email"
             )
         object.__setattr__(self, "email", email)
         _check_person(self.name, self.role)
@@ -90,7 +90,7 @@ def folded(email: str) -> str:
 def check_password(password: str, email: str) -> None:
     """Raises InvalidRequest that says what a password must be."""
     if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
-        raise InvalidRequest(f"A password has {MIN_PASSWORD} to {MAX_PASSWORD} characters.", param="password")
+        raise InvalidRequest("A password has 12 to 200 characters.", param="password")
     if folded(password) == email:
         raise InvalidRequest("The password must not be the email.", param="password")
 

@@ -159,11 +159,10 @@ class Sessions:
 def _check_rate(count: int, since: int, limit: int, now: int) -> None:
     """Raises RateLimitExceeded when this attempt, the `count`th since `since`, is one too many."""
     if count > limit:
-        wait = since + FAILURE_SECONDS - now
         raise RateLimitExceeded(
             "Too many sign-ins failed.",
-            remedy=f"Wait {-(-wait // 60)} minutes, or ask an admin for a sign-in link.",
-            retry_after=wait,
+            remedy="Wait for a quarter of an hour, or ask an admin for a sign-in link.",
+            retry_after=since + FAILURE_SECONDS - now,
         )
 
 
