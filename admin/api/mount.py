@@ -15,6 +15,7 @@ from . import (
     keys,
     meters,
     plans,
+    requests,
     tenants,
     tokens,
     usage,
@@ -36,6 +37,7 @@ NOUNS = (
     explain,
     feedback,
     usage,
+    requests,
     audit,
     workers,
 )

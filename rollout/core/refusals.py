@@ -52,6 +52,12 @@ def text(value: str, most: int) -> str:
     return value[:most].encode("utf-8", "replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
+REFUSAL_COLUMNS = (
+    "request_id", "tenant", "at", "method", "route", "status", "code", "message", "members", "api_key_id", "decision_id",
+)  # fmt: skip
+"""The members of a refusal as admins see it."""
+
+
 def refusal_json(refusal: Refusal) -> dict[str, Any]:
     """The shape that admins see."""
     return {

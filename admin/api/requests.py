@@ -1,0 +1,104 @@
+"""/admin/api/v1/requests"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint
+from pydantic import Field
+
+from rollout.core.refusals import REFUSAL_COLUMNS, refusal_json
+from rollout.core.stories import story_json
+from rollout.web.exports import ExportQuery, export
+from rollout.web.operation import Answer, Shape, operation
+from rollout.web.paging import PageQuery, listing
+from rollout.web.times import Moment, epoch_or_none, rfc3339
+from rollout.web.wired import services
+
+from .auth import viewer
+
+routes = Blueprint("requests", __name__)
+
+
+class RefusalFilter(Shape):
+    tenant: str | None = None
+    code: str | None = None
+    since: Moment | None = Field(None, alias="from")
+
+
+class RefusalQuery(RefusalFilter, PageQuery):
+    """`cursor` is the request id of the last one seen."""
+
+
+class RefusalExport(RefusalFilter, ExportQuery):
+    pass
+
+
+class SummaryQuery(Shape):
+    """Without `from`: the last 24 hours."""
+
+    since: Moment | None = Field(None, alias="from")
+
+
+class GroupOut(Shape):
+    code: str
+    route: str
+    count: int
+    last_at: str
+
+
+class SummaryOut(Shape):
+    """`from` is later than asked for when there was more than is counted."""
+
+    since: str = Field(alias="from")
+    data: list[GroupOut]
+
+
+class EventOut(Shape):
+    """`at` null: when it was is not stored; it stands behind what it followed."""
+
+    kind: str
+    at: str | None
+    values: dict[str, Any]
+    links: dict[str, str]
+
+
+class StoryOut(Shape):
+    request_id: str
+    tenant: str
+    outcome: str
+    events: list[EventOut]
+
+
+@routes.get("/requests")
+@operation("List refused requests, newest first", auth=viewer, query=RefusalQuery)
+def list_requests(query: RefusalQuery) -> Answer:
+    rows = services().requests.page(
+        tenant=query.tenant,
+        code=query.code,
+        since=epoch_or_none(query.since),
+        before=query.cursor,
+        limit=query.limit + 1,
+    )
+    return listing(rows, query.limit, lambda row: row.request_id, refusal_json)
+
+
+@routes.get("/requests/export")
+@operation("All refused requests that match, as CSV or JSON", auth=viewer, query=RefusalExport)
+def export_requests(query: RefusalExport) -> Answer:
+    rows = services().requests.walk(tenant=query.tenant, code=query.code, since=epoch_or_none(query.since))
+    return export(query.wanted_format(), "requests", REFUSAL_COLUMNS, map(refusal_json, rows))
+
+
+@routes.get("/requests/summary")
+@operation("Refused requests by code and route", auth=viewer, query=SummaryQuery, answer=SummaryOut)
+def summarize_requests(query: SummaryQuery) -> Answer:
+    found = services().requests.grouped(epoch_or_none(query.since))
+    data = [{**vars(group), "last_at": rfc3339(group.last_at)} for group in found.groups]
+    return {"from": rfc3339(found.since), "data": data}
+
+
+@routes.get("/requests/<any_id>")
+@operation("Everything that is stored of a request, by any id of it", auth=viewer, answer=StoryOut)
+def show_request(any_id: str) -> Answer:
+    return story_json(services().requests.story(any_id))
