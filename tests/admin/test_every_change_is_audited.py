@@ -71,7 +71,7 @@ class Admin:
             (method, str(rule))
             for rule in self.app.url_map.iter_rules()
             for method in (rule.methods or set()) & {"POST", "PUT", "PATCH", "DELETE"}
-            if str(rule).startswith("/admin/")
+            if str(rule).startswith("/admin/api/")
         }
 
 
