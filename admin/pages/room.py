@@ -15,7 +15,7 @@ from rollout.web.operation import Answer, operation, public
 from rollout.web.pages import page, plain_problem, render_problems_by
 from rollout.web.wired import services
 
-from . import words
+from . import typed, words
 from .auth import FORM_TOKEN, form_token, is_signed_in, may, person
 from .forms import FormView, refused
 
@@ -95,5 +95,6 @@ def _context() -> dict[str, Any]:
         "person": person,
         "refused": refused,
         "request_id": g.get("request_id"),
+        "typed": typed,
         "words": words,
     }

@@ -10,6 +10,7 @@ A view gets its path arguments, `body` and `query` (validated), and returns a JS
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, get_origin
@@ -25,6 +26,7 @@ View = Callable[..., Answer]
 M = TypeVar("M", bound=BaseModel)
 
 MAX_JSON_BYTES = 1 << 20
+_CELL = re.compile(r"(?P<table>[a-z_]+)\.(?P<row>\d{1,3})\.(?P<column>[a-z_]+)")
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -120,10 +122,12 @@ def read_json(shape: type[M]) -> M:
 def read_form(shape: type[M]) -> M:
     """The request's form as `shape`: an empty field counts as not sent, and the field of a list may repeat.
 
-    Names that begin with `_` are the page's own, not the shape's.
+    `meters.0.cap` is the cap in row 0 of the table `meters`, a `dict[int, Row]`. Names that begin with `_` are the page's own, not the
+    shape's.
     """
     request.max_content_length = MAX_JSON_BYTES
     value: dict[str, Any] = {}
+    tables: dict[str, dict[str, dict[str, str]]] = {}
     for name, sent in request.form.lists():
         if name.startswith("_"):
             continue
@@ -131,9 +135,11 @@ def read_form(shape: type[M]) -> M:
         field = shape.model_fields.get(name)
         if field is not None and get_origin(field.annotation) is list:
             value[name] = filled
+        elif filled and (cell := _CELL.fullmatch(name)):
+            tables.setdefault(cell["table"], {}).setdefault(cell["row"], {})[cell["column"]] = filled[-1]
         elif filled:
             value[name] = filled[-1]
-    return validate(shape, value)
+    return validate(shape, {**value, **tables})
 
 
 def read_query(shape: type[M]) -> M:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from pydantic import Field
@@ -15,6 +15,14 @@ T = TypeVar("T")
 class PageQuery(Shape):
     cursor: str | None = Field(None, max_length=200)
     limit: int = Field(50, ge=1, le=500)
+
+
+def walk(page: Callable[[str | None], Sequence[T]], cursor_of: Callable[[T], str]) -> Iterator[T]:
+    """All of a list, page by page; `page` is given the cursor to go on from. Between two of them others may write."""
+    cursor: str | None = None
+    while rows := page(cursor):
+        yield from rows
+        cursor = cursor_of(rows[-1])
 
 
 def listing(
