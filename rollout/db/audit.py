@@ -53,6 +53,13 @@ def page(
     return [dict(row) for row in tx.execute(query).mappings()]
 
 
+def at_revision(tx: Tx, revision: int, subject: str) -> dict[str, Any] | None:
+    """What that revision changed of the subject."""
+    query = sa.select(audit).where(audit.c.revision == revision, audit.c.subject == subject)
+    row = tx.execute(query).mappings().first()
+    return dict(row) if row else None
+
+
 def reach(tx: Tx, *, tenant: str | None, before: int | None, rows: int) -> int:
     """The `seq` of the last row that a walk over so many rows, back from `before`, looks at; 0 when it comes to the beginning."""
     query = _behind(sa.select(audit.c.seq), before).offset(rows - 1).limit(1)

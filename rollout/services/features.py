@@ -23,7 +23,7 @@ from rollout.core.decisions import (
 )
 from rollout.core.kills import EVERYONE, InFlight, Kill, kill_json
 from rollout.core.times import check_ahead, rfc3339
-from rollout.db import kills, meters, plans, revision
+from rollout.db import audit, kills, meters, plans, revision
 from rollout.db.engine import Clock, Database, Tx
 from rollout.db.facts import last_use
 from rollout.errors import Conflict, FeatureKilled, FeatureNotEnabled, NotFound
@@ -153,20 +153,27 @@ class Features:
         in_flight: InFlight = "finish",
         remind_at: int | None = None,
         dry_run: bool = False,
+        wait: float = WAIT_SECONDS,
     ) -> dict[str, Any]:
         """Stop the feature, for all or for one tenant: what is held is void, what runs is charged.
-        Killing what is killed renews the reason. Waits at most two seconds for the workers. Raises
+        Killing what is killed renews the reason. Waits at most `wait` seconds for the workers. Raises
         NotFound, InvalidRequest."""
         _check_known(feature)
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
             check_ahead(remind_at, change.now, "remind_at")
             meters.lock_gate(change.tx, feature, exclusive=True)
-            bit = self._set(change, feature, tenant, killed=True, in_flight=in_flight, remind_at=remind_at)
-            flight = {
-                "voided": self._ledger.void_held(change.tx, feature, tenant, change.now),
-                "running": self._ledger.running(change.tx, feature, tenant),
-            }
-        return self._spread(bit, flight, 0 if dry_run else WAIT_SECONDS)
+            voided = self._ledger.void_held(change.tx, feature, tenant, change.now)
+            running = self._ledger.running(change.tx, feature, tenant)
+            bit = self._set(
+                change,
+                feature,
+                tenant,
+                killed=True,
+                in_flight=in_flight,
+                remind_at=remind_at,
+                voided=voided,
+            )
+        return self._spread(bit, voided, running, 0 if dry_run else wait)
 
     def revive(
         self,
@@ -176,17 +183,38 @@ class Features:
         *,
         tenant: str | None = None,
         dry_run: bool = False,
+        wait: float = WAIT_SECONDS,
     ) -> dict[str, Any]:
-        """Undo a kill. Raises NotFound, Conflict when it is not killed."""
+        """Undo a kill; waits as it does. Raises NotFound, Conflict when it is not killed."""
         _check_known(feature)
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
             before = kills.get(change.tx, feature, tenant or EVERYONE)
             if before is None or not before.killed:
                 whom = f"for {tenant}" if tenant else "for everyone"
                 raise Conflict(f"{feature} is not killed {whom}.", remedy="There is nothing to revive.")
-            bit = self._set(change, feature, tenant, killed=False, in_flight="finish", remind_at=None)
-            flight = {"voided": 0, "running": self._ledger.running(change.tx, feature, tenant)}
-        return self._spread(bit, flight, 0 if dry_run else WAIT_SECONDS)
+            bit = self._set(
+                change, feature, tenant, killed=False, in_flight="finish", remind_at=None, voided=0
+            )
+            running = self._ledger.running(change.tx, feature, tenant)
+        return self._spread(bit, 0, running, 0 if dry_run else wait)
+
+    def spread(self, feature: str, tenant: str | None = None) -> dict[str, Any]:
+        """The last stop or revival (`change`), and what `kill` answers of it, as it stands now. Raises
+        NotFound when there was none."""
+        _check_known(feature)
+        with self._database.read() as tx:
+            bit = kills.get(tx, feature, tenant or EVERYONE)
+            if bit is None:
+                raise NotFound(
+                    f"{feature} was never stopped for {tenant or 'everyone'}.", remedy="Stop it first."
+                )
+            made = audit.at_revision(tx, bit.revision, feature)
+            voided = made["after"].get("voided", 0) if made else 0
+            running = self._ledger.running(tx, feature, tenant)
+            return {
+                "change": kill_json(bit),
+                **_switched(tx, bit, self._acks(tx, [bit]), voided, running),
+            }
 
     def get(self, feature: str) -> dict[str, Any]:
         """The feature as admins see it, with how far the last kill or revival has spread. Raises
@@ -208,7 +236,9 @@ class Features:
         killed: bool,
         in_flight: InFlight,
         remind_at: int | None,
+        voided: int,
     ) -> Kill:
+        """`voided`: how many holds that ended, for the audit log."""
         if tenant is not None:
             require(change.tx, tenant)
         before = kills.get(change.tx, feature, tenant or EVERYONE)
@@ -229,24 +259,14 @@ class Features:
             subject=feature,
             tenant=tenant,
             before=as_json(before) if before else None,
-            after=as_json(after),
+            after={**as_json(after), "voided": voided},
         )
         return after
 
-    def _spread(self, bit: Kill, flight: Mapping[str, int], wait: float) -> dict[str, Any]:
+    def _spread(self, bit: Kill, voided: int, running: int, wait: float) -> dict[str, Any]:
         acks = self._workers.wait_for(bit.revision, bit.changed_at_ms, wait)
-        tenant = None if bit.tenant_id == EVERYONE else bit.tenant_id
         with self._database.read() as tx:
-            last = last_use(tx, bit.feature, tenant)
-        return {
-            "feature": bit.feature,
-            "tenant": tenant,
-            "killed": bit.killed,
-            "revision": bit.revision,
-            "acks": acks.as_json(),
-            "in_flight": dict(flight),
-            "last_allowed_at": rfc3339(last),
-        }
+            return _switched(tx, bit, acks, voided, running)
 
     def _shown(self, tx: Tx, feature: str) -> dict[str, Any]:
         bit, plan = kills.get(tx, feature, EVERYONE), plans.get(tx, feature)
@@ -270,6 +290,19 @@ class Features:
         if newest is None:
             return self._workers.acks(tx, revision.current(tx), None)
         return self._workers.acks(tx, newest.revision, newest.changed_at_ms)
+
+
+def _switched(tx: Tx, bit: Kill, acks: Acks, voided: int, running: int) -> dict[str, Any]:
+    tenant = None if bit.tenant_id == EVERYONE else bit.tenant_id
+    return {
+        "feature": bit.feature,
+        "tenant": tenant,
+        "killed": bit.killed,
+        "revision": bit.revision,
+        "acks": acks.as_json(),
+        "in_flight": {"voided": voided, "running": running},
+        "last_allowed_at": rfc3339(last_use(tx, bit.feature, tenant)),
+    }
 
 
 def _check_known(feature: str) -> None:

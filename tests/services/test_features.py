@@ -406,6 +406,30 @@ def test_a_feature_shows_its_stops_and_when_it_was_last_used(services: SimpleNam
     assert [row["feature"] for row in services.features.list()] == [GENERATION, ANALYSIS]
 
 
+def test_how_far_a_stop_has_spread_can_be_asked_again(services: SimpleNamespace, clock: Any) -> None:
+    here = worker(services, "here", clock)
+    here.register()
+    with services.ledger.hold(hold_request("acme", dispatch=False)):
+        told = services.features.kill(BOB, GENERATION, "bad pictures", wait=0)
+    spread = services.features.spread(GENERATION)
+    assert {name: spread[name] for name in told} == told
+    assert (spread["acks"]["received"], spread["in_flight"]) == (0, {"voided": 1, "running": 0})
+    assert (spread["change"]["by"], spread["change"]["reason"]) == ("token:bob", "bad pictures")
+    services.state.refresh()
+    here.report()
+    assert services.features.spread(GENERATION)["acks"]["received"] == 1
+    services.features.revive(ALICE, GENERATION, "fixed")
+    assert services.features.spread(GENERATION)["killed"] is False
+
+
+def test_the_spread_of_a_halt_is_that_tenants(services: SimpleNamespace) -> None:
+    services.features.kill(BOB, GENERATION, "abuse", tenant="acme")
+    assert services.features.spread(GENERATION, "acme")["change"]["tenant"] == "acme"
+    for feature, tenant in ((GENERATION, None), (GENERATION, "globex"), ("image-painting", None)):
+        with pytest.raises(NotFound):
+            services.features.spread(feature, tenant)
+
+
 def test_a_halt_tells_when_that_tenant_was_last_let_in(services: SimpleNamespace) -> None:
     _used(services, "acme", 1_000)
     _used(services, "globex", 2_000)
