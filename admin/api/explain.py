@@ -24,10 +24,13 @@ class ExplainOut(Shape):
     feature: str
     decision: dict[str, Any]
     detail: str
+    reason_values: dict[str, Any]
+    partner: dict[str, str | None]
     properties: dict[str, str]
     audiences: list[dict[str, Any]]
     rows: dict[str, Any]
     would_change: list[str]
+    ways: list[dict[str, Any]]
 
 
 @routes.get("/explain")

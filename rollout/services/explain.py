@@ -12,24 +12,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rollout.core.decisions import (
-    ANALYSIS,
     FEATURES,
     Decision,
     Ground,
+    Reason,
     TenantFacts,
     check_feature,
     context_properties,
     ground,
 )
 from rollout.core.grants import Grant, grant_json
-from rollout.core.kills import Kill, kill_json
+from rollout.core.kills import kill_json
 from rollout.core.plans import (
     Everyone,
     Granted,
     Percentage,
     Phase,
     RunningPlan,
-    Segment,
     compile_parts,
     run_json,
     strategy_constraints,
@@ -42,7 +41,6 @@ from rollout.db.facts import for_tenants
 from rollout.services.features import Features
 from rollout.services.state import State
 from rollout.sync import embedded
-from rollout.sync.snapshot import Snapshot
 
 CHANGES_IN_A_SECOND = 100
 """So many of a tenant's changes are looked through for the one that gave a grant."""
@@ -75,16 +73,22 @@ class Explain:
         with self._database.read() as tx:
             now = self._database.now(tx)
         snapshot = self._state.snapshot
-        decision = self._features.decide(facts, feature)
+        decided = self._decided(facts, feature)
+        decision = decided.decision
         plan = snapshot.plans.get(feature)
         properties = context_properties(facts, plan, now) if plan else {}
         audiences = _audiences(plan, properties) if plan else []
+        ways = list(_ways(decision, plan, audiences, properties))
+        partner = self._features.describe(facts, feature)
         kill, halt, grant = snapshot.kills.get(feature), facts.halts.get(feature), facts.grants.get(feature)
+        values = _reason_values(decided, grant, properties)
         return {
             "tenant": tenant_id,
             "feature": feature,
             "decision": _decision_json(decision),
-            "detail": _detail(decision, facts, snapshot, properties),
+            "detail": _detail(decision.reason, values),
+            "reason_values": values,
+            "partner": {name: partner.get(name) for name in ("detail", "how_to_enable")},
             "properties": properties,
             "audiences": [item.as_json() for item in audiences],
             "rows": {
@@ -93,7 +97,8 @@ class Explain:
                 "grant": grant_json(grant) if grant else None,
                 "run": run_json(plan.run) if plan else None,
             },
-            "would_change": list(_would_change(decision, plan, audiences, properties)),
+            "would_change": [_sentence(way) for way in ways],
+            "ways": ways,
         }
 
     def _decided(self, known: TenantFacts, feature: str) -> Decided:
@@ -171,67 +176,91 @@ def _decision_json(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _detail(decision: Decision, facts: TenantFacts, snapshot: Snapshot, properties: Mapping[str, str]) -> str:
+def _reason_values(decided: Decided, grant: Grant | None, properties: Mapping[str, str]) -> dict[str, Any]:
+    """What decided, for sentences in any language: what it rests on, the phase, the grant, the tenant's bucket."""
+    decision, ground = decided.decision, decided.ground
+    by_grant = grant is not None and decision.reason in ("granted", "grant_expired")
+    return {
+        "tenant": decision.tenant_id,
+        "feature": decision.feature,
+        "phase": decision.phase,
+        "bucket": int(properties["partnerBucket"]) if properties else None,
+        "since": rfc3339(ground.since),
+        "by": ground.by,
+        "why": ground.reason,
+        "grant": grant_json(grant) if by_grant and grant else None,
+    }
+
+
+def _detail(reason: Reason, values: Mapping[str, Any]) -> str:
     """The reason in an admin's words, with the values that decided."""
-    feature, grant = decision.feature, facts.grants.get(decision.feature)
-    phase, bucket = decision.phase, properties.get("partnerBucket")
-    if decision.reason == "killed":
-        return f"Off: killed for everyone {_by(snapshot.kills[feature])}"
-    if decision.reason == "tenant_halted":
-        return f"Off: halted for {facts.tenant.id} {_by(facts.halts[feature])}"
-    if decision.reason == "ga":
+    phase, bucket = values["phase"], values["bucket"]
+    if reason in ("killed", "tenant_halted"):
+        what = "killed for everyone" if reason == "killed" else f"halted for {values['tenant']}"
+        return f"Off: {what} by {values['by']} at {values['since']}: {values['why']}"
+    if reason == "ga":
         return (
-            "On: no plan, generally available."
-            if feature == ANALYSIS
-            else f"On: {phase} is open to all tenants."
+            "On: no plan, generally available." if phase is None else f"On: {phase} is open to all tenants."
         )
-    if grant is not None and decision.reason in ("granted", "grant_expired"):
-        word = "On: granted" if decision.allowed else "Off: the grant has expired"
-        return f"{word} ({grant.id}, {_span(grant.starts_at, grant.expires_at)}: {grant.reason})."
+    if grant := values["grant"]:
+        word = "On: granted" if reason == "granted" else "Off: the grant has expired"
+        span = f"from {grant['starts_at']} " + (
+            f"to {grant['expires_at']}" if grant["expires_at"] else "until revoked"
+        )
+        return f"{word} ({grant['id']}, {span}: {grant['reason']})."
     return {
         "segment": f"On: its attributes meet a segment that is open in {phase}.",
         "percentage": f"On: its bucket {bucket} lies within the share that is open in {phase}.",
-        "flag_unknown": f"Off: there is no plan for {feature}, or its flag was refused (see the log).",
+        "flag_unknown": f"Off: there is no plan for {values['feature']}, or its flag was refused (see the log).",
         "not_granted": f"Off: {phase} lets in tenants with a grant that counts, and there is none.",
-    }.get(
-        decision.reason, f"Off: none of the audiences that are open in {phase} lets it in (bucket {bucket})."
-    )
+    }.get(reason, f"Off: none of the audiences that are open in {phase} lets it in (bucket {bucket}).")
 
 
-def _would_change(
+def _ways(
     decision: Decision, plan: RunningPlan | None, audiences: list[_Audience], properties: Mapping[str, str]
-) -> Iterator[str]:
-    if decision.reason == "killed":
-        yield f"On for whom the plan lets in: revive {decision.feature}."
-    elif decision.reason == "tenant_halted":
-        yield f"On if the plan lets it in: revive {decision.feature} for {decision.tenant_id}."
+) -> Iterator[dict[str, Any]]:
+    """What would change the answer: `way` says how, the other members with what."""
+    if decision.reason in ("killed", "tenant_halted"):
+        tenant = decision.tenant_id if decision.reason == "tenant_halted" else None
+        yield {"way": "revive", "feature": decision.feature, "tenant": tenant}
     elif decision.reason == "flag_unknown":
-        yield f"On for whom it lets in: a plan for {decision.feature}."
+        yield {"way": "plan", "feature": decision.feature}
     elif decision.allowed and decision.valid_until is not None:
-        yield f"Looked at anew at {rfc3339(decision.valid_until)}, when the grant ends."
+        yield {"way": "end", "at": rfc3339(decision.valid_until)}
     elif not decision.allowed and plan is not None:
-        yield from _ways_in(audiences, properties)
+        yield from (_way_in(audience, properties) for audience in audiences)
 
 
-def _ways_in(audiences: list[_Audience], properties: Mapping[str, str]) -> Iterator[str]:
-    for audience in audiences:
-        phase, who = audience.phase, audience.phase.audience
-        when = f"({phase.key}, open)" if audience.is_open else f"once {phase.key} is reached"
-        if isinstance(who, Everyone) or (audience.admits and not audience.is_open):
-            yield f"On {when}."
-        elif isinstance(who, Granted):
-            cohort = f" in cohort {' or '.join(who.cohorts)}" if who.cohorts else ""
-            yield f"On with a grant{cohort} {when}."
-        elif isinstance(who, Percentage):
-            yield f"On from a share of {(int(properties['partnerBucket']) + 1) / 100:.2f} % {when}."
-        elif isinstance(who, Segment):
-            unmet = [item["contextName"] for item in audience.constraints if not item["outcome"]]
-            yield f"On with another value of {', '.join(unmet)} {when}."
+def _way_in(audience: _Audience, properties: Mapping[str, str]) -> dict[str, Any]:
+    who = audience.phase.audience
+    place = {"phase": audience.phase.key, "open": audience.is_open}
+    if isinstance(who, Everyone) or (audience.admits and not audience.is_open):
+        return {"way": "phase", **place}
+    if isinstance(who, Granted):
+        return {"way": "grant", **place, "cohorts": list(who.cohorts)}
+    if isinstance(who, Percentage):
+        return {"way": "share", **place, "basis_points": int(properties["partnerBucket"]) + 1}
+    unmet = [item["contextName"] for item in audience.constraints if not item["outcome"]]
+    return {"way": "attributes", **place, "attributes": unmet}
 
 
-def _by(kill: Kill) -> str:
-    return f"by {kill.changed_by} at {rfc3339(kill.changed_at_ms // 1000)}: {kill.reason}"
-
-
-def _span(starts_at: int, expires_at: int | None) -> str:
-    return f"from {rfc3339(starts_at)} " + (f"to {rfc3339(expires_at)}" if expires_at else "until revoked")
+def _sentence(way: Mapping[str, Any]) -> str:
+    match way:
+        case {"way": "revive", "feature": feature, "tenant": None}:
+            return f"On for whom the plan lets in: revive {feature}."
+        case {"way": "revive", "feature": feature, "tenant": tenant}:
+            return f"On if the plan lets it in: revive {feature} for {tenant}."
+        case {"way": "plan", "feature": feature}:
+            return f"On for whom it lets in: a plan for {feature}."
+        case {"way": "end", "at": at}:
+            return f"Looked at anew at {at}, when the grant ends."
+    when = f"({way['phase']}, open)" if way["open"] else f"once {way['phase']} is reached"
+    match way:
+        case {"way": "grant", "cohorts": cohorts}:
+            of = f" in cohort {' or '.join(cohorts)}" if cohorts else ""
+            return f"On with a grant{of} {when}."
+        case {"way": "share", "basis_points": points}:
+            return f"On from a share of {points / 100:.2f} % {when}."
+        case {"way": "attributes", "attributes": names}:
+            return f"On with another value of {', '.join(names)} {when}."
+    return f"On {when}."
