@@ -21,7 +21,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import admin
 from rollout import jobs
-from rollout.api import docs, ops
+from rollout.api import docs, feedback_page, ops
 from rollout.api.compat import anthropic, models, openai
 from rollout.api.native import access_requests, features, feedback, images, me, quotas, usage
 from rollout.api.sandbox import create_sandbox_blueprint
@@ -149,6 +149,7 @@ def create_app(services: Services) -> Flask:
         usage,
         feedback,
         images,
+        feedback_page,
         docs,
         ops,
     ):

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from doors import ALICE, SECRET, Door, application, counting_ids, wire
 from flask.testing import FlaskClient
 
+from rollout.api import feedback_page
 from rollout.api.native import feedback, usage
 from rollout.core.feedback import make_handle
 from rollout.core.tenants import SCOPES, NewKey, Scope
@@ -14,13 +15,28 @@ from rollout.core.tokens import NewToken, Role
 from rollout.db.engine import Clock, Database
 from rollout.services.changes import Changes
 from rollout.services.feedback import Feedback
+from rollout.services.images import Images
 from rollout.services.usage import UsageReports
+
+
+class NoBytes:
+    """A blob store for those who only ask where a picture is."""
+
+    def put(self, data: bytes) -> str:
+        raise NotImplementedError
+
+    def get(self, sha256: str) -> bytes | None:
+        return None
+
+    def delete(self, sha256: str, *, put_before: float) -> None:
+        pass
 
 
 def wire_ratings(database: Database, clock: Clock) -> SimpleNamespace:
     services = wire(database, clock)
     services.feedback = Feedback(database, Changes(database), SECRET, counting_ids(), clock)
     services.usage = UsageReports(database)
+    services.images = Images(database, NoBytes(), SECRET, clock, "https://gate.example")
     return services
 
 
@@ -33,7 +49,7 @@ def handle(
 
 def client(services: SimpleNamespace) -> FlaskClient:
     app = application(services)
-    for routes in (feedback, usage):
+    for routes in (feedback, feedback_page, usage):
         app.register_blueprint(routes.routes)
     return app.test_client()
 

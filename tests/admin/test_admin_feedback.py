@@ -6,9 +6,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ratings import admin, partner, wire_ratings
+from doors import ALICE
+from ratings import admin, client, partner, wire_ratings
 from uses import add_generation
 
+from rollout.core.tokens import NewToken
 from rollout.db.engine import Database
 
 
@@ -68,3 +70,51 @@ def test_a_viewer_triages_nothing_and_the_unknown_is_not_found(services: SimpleN
     path = f"/feedback/{viewer.get('/feedback')[1]['data'][0]['id']}"
     assert viewer.patch(path, {"state": "spam", "reason": "why"}, If_Match='"1"')[0] == 403
     assert viewer.get("/feedback/fb_unknown")[0] == 404
+
+
+def test_an_admin_takes_everything_away(services: SimpleNamespace) -> None:
+    viewer = admin(services, "viewer")
+    listed = viewer.get("/feedback")[1]["data"]
+    status, exported, headers = viewer.get("/feedback/export?format=json")
+    assert (status, exported) == (200, listed)
+    assert headers["Content-Disposition"] == 'attachment; filename="feedback.json"'
+    assert viewer.get("/feedback/export?format=json&tenant=acme")[1] == listed[1:]
+    assert viewer.get("/feedback/export?format=xml")[1]["param"] == "format"
+
+
+def test_ratings_are_counted_by_any_words(services: SimpleNamespace) -> None:
+    viewer = admin(services, "viewer")
+    status, body, _ = viewer.get("/feedback/figures?by=phase,vendor&tenant=acme")
+    bad = {"up": 0, "down": 1, "bad_share": 1.0}
+    assert (status, body["by"], body["tz"]) == (200, ["phase", "vendor"], "UTC")
+    assert body["data"] == [{"phase": "private_beta", "vendor": "openai", **bad}]
+    assert body["total"] == bad
+    nothing = viewer.get("/feedback/figures?from=2026-01-01&to=2026-01-02")[1]
+    assert (nothing["data"], nothing["total"]) == ([], {"up": 0, "down": 0, "bad_share": None})
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        ("by=day,end_user", "by"),
+        ("from=2026-11-22T01:00:00Z", "from"),
+        ("tenant=nobody", "tenant"),
+        ("since=2026-11-22", "since"),
+    ],
+)
+def test_a_wrong_word_about_figures_is_named(services: SimpleNamespace, query: str, param: str) -> None:
+    status, problem, _ = admin(services, "viewer").get(f"/feedback/figures?{query}")
+    assert (status, problem["param"]) == (404 if param == "tenant" else 400, param)
+
+
+def test_figures_come_as_csv_too(services: SimpleNamespace) -> None:
+    token = services.tokens.add(ALICE, NewToken("sheet", "viewer"), "test").secret
+    answer = client(services).get(
+        "/admin/api/v1/feedback/figures?by=tenant,day&format=csv",
+        headers={"Authorization": f"Bearer {token}"},
+    )
+    assert answer.text.splitlines() == [
+        "tenant,day,up,down,bad_share",
+        "acme,2026-11-22,0,1,1.0",
+        "globex,2026-11-22,0,1,1.0",
+    ]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import itertools
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from ratings import client, handle, partner, wire_ratings
+from ratings import client, handle, key, partner, wire_ratings
 from uses import add_generation
 
+from rollout.core.feedback import FeedbackItem
 from rollout.core.tenants import Scope
 from rollout.db.engine import Database
 
@@ -176,3 +180,40 @@ def test_pages_lead_from_one_to_the_next(services: SimpleNamespace) -> None:
     second = acme.get(f"/feedback?limit=2&cursor={first['next_cursor']}")[1]
     assert [item["id"] for item in first["data"] + second["data"]] == made[::-1]
     assert second["next_cursor"] is None
+
+
+def test_a_partner_takes_its_own_feedback_away_and_no_other(services: SimpleNamespace) -> None:
+    acme, globex = partner(services), partner(services, "globex")
+    said = {"generation": "gen_1", "rating": "down", "end_user": "ana", "comment": "=HYPERLINK(1)"}
+    _, item, _ = acme.post("/feedback", said)
+    acme.post("/feedback", {"generation": "gen_1", "rating": "up"})
+    assert globex.get("/feedback/export?format=json")[1] == []
+    assert acme.get("/feedback/export?format=json&rating=down")[1] == [item]
+    sent = {"x-api-key": key(services)}
+    answer = client(services).get("/api/v1/feedback/export?format=csv&rating=down", headers=sent)
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="feedback.csv"'
+    (row,) = csv.DictReader(answer.text.splitlines())
+    assert (row["id"], row["end_user"], row["comment"]) == (item["id"], "ana", "'=HYPERLINK(1)")
+    assert acme.get("/feedback/export?tenant=globex")[1]["param"] == "tenant"
+    assert partner(services, scopes=("feedback",)).get("/feedback/export")[0] == 403
+
+
+def test_an_export_is_sent_while_it_is_read(
+    services: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = partner(services).post("/feedback", {"generation": "gen_1", "rating": "up"})[1]
+    found = services.feedback.get(item["id"])
+    taken = itertools.count()
+
+    def endless(_wanted: object) -> Iterator[FeedbackItem]:
+        while True:
+            next(taken)
+            yield found
+
+    monkeypatch.setattr(services.feedback, "every", endless)
+    sent = {"x-api-key": key(services)}
+    answer = client(services).get("/api/v1/feedback/export?format=csv", headers=sent, buffered=False)
+    chunks = iter(answer.response)
+    assert [next(chunks) for _ in range(3)]
+    assert next(taken) < 5_000
+    answer.close()

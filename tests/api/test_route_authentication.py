@@ -20,11 +20,12 @@ PUBLIC = {
     "/docs",
     "/docs/errors",
     "/docs/errors/<code>",
+    "/f/<handle>",
     "/healthz",
     "/openapi.json",
     "/readyz",
 }
-"""The front door, documentation, health, and pictures, whose signed address is the proof."""
+"""The front door, documentation, health, and what a signed address or handle is the proof for: pictures, and rating them."""
 
 BY_HANDLE = {"/api/v1/feedback", "/api/v1/feedback/<feedback_id>"}
 """What an end user may do with a signed feedback handle instead of a key."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,3 +67,32 @@ def test_a_refusal_ends_with_3_and_a_usage_error_with_2(services: Services) -> N
     assert (unknown.exit_code, "There is no feedback 'fb_x'." in unknown.stderr) == (3, True)
     assert run("set", "fb_x", "--state", "gone", "--reason", "why").exit_code == 2
     assert run("set", "fb_x", "--state", "spam").exit_code == 2
+
+
+def test_everything_is_exported_to_stdout(services: Services) -> None:
+    item, _ = services.feedback.submit("acme", "gen_1", "ana", Opinion("down", ("blurry",), "@all, look"))
+    services.feedback.submit("acme", "gen_1", "bob", Opinion("up"))
+    rows = list(csv.DictReader(run("export", "--rating", "down").stdout.splitlines()))
+    assert [(row["id"], row["reasons"], row["comment"]) for row in rows] == [
+        (item.id, "blurry", "'@all, look")
+    ]
+    exported = json.loads(run("export", "--format", "json", "--vendor", "openai").stdout)
+    assert [one["end_user"] for one in exported] == ["bob", "ana"]
+    assert json.loads(run("export", "--format", "json", "--tenant", "globex").stdout) == []
+
+
+def test_ratings_are_counted(services: Services) -> None:
+    services.feedback.submit("acme", "gen_1", "ana", Opinion("down"))
+    services.feedback.submit("acme", "gen_1", "bob", Opinion("up"))
+    counted = printed("figures", "--by", "tenant", "--by", "model")
+    half = {"up": 1, "down": 1, "bad_share": 0.5}
+    assert counted["data"] == [{"tenant": "acme", "model": "gpt-image-2", **half}]
+    assert counted["total"] == half
+    table = run("figures")
+    assert [line.split() for line in table.stdout.splitlines()] == [
+        ["PHASE", "VENDOR", "UP", "DOWN", "BAD_SHARE"],
+        ["private_beta", "openai", "1", "1", "0.5"],
+    ]
+    assert run("figures", "--tenant", "nobody").exit_code == 3
+    assert run("figures", "--from", "soon").exit_code == 3
+    assert "Nobody rated" in run("figures", "--from", "2026-01-01", "--to", "2026-01-02").stdout
