@@ -11,13 +11,15 @@ from rollout.core.refusals import REFUSAL_COLUMNS, refusal_json
 from rollout.core.stories import story_json
 from rollout.web.exports import ExportQuery, export
 from rollout.web.operation import Answer, Shape, operation
-from rollout.web.paging import PageQuery, listing
+from rollout.web.paging import PageQuery, listing, walk
 from rollout.web.times import Moment, epoch_or_none, rfc3339
 from rollout.web.wired import services
 
 from .auth import viewer
 
 routes = Blueprint("requests", __name__)
+
+EXPORTED_AT_ONCE = 500
 
 
 class RefusalFilter(Shape):
@@ -86,7 +88,11 @@ def list_requests(query: RefusalQuery) -> Answer:
 @routes.get("/requests/export")
 @operation("All refused requests that match, as CSV or JSON", auth=viewer, query=RefusalExport)
 def export_requests(query: RefusalExport) -> Answer:
-    rows = services().requests.walk(tenant=query.tenant, code=query.code, since=epoch_or_none(query.since))
+    wanted = {"tenant": query.tenant, "code": query.code, "since": epoch_or_none(query.since)}
+    rows = walk(
+        lambda cursor: services().requests.page(**wanted, before=cursor, limit=EXPORTED_AT_ONCE),
+        lambda row: row.request_id,
+    )
     return export(query.wanted_format(), "requests", REFUSAL_COLUMNS, map(refusal_json, rows))
 
 

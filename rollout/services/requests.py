@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -33,7 +33,6 @@ MEMORY = 2_000
 COUNTED = 20_000
 """Refusals that a summary counts, the newest."""
 
-PAGE = 500
 FORGOTTEN_AT_ONCE = 1_000
 SHOWN = 50
 """Feedback items in a story."""
@@ -104,17 +103,6 @@ class Requests:
             if before is not None and last is None:
                 raise InvalidRequest(f"There is no refused request {before!r}.", param="cursor")
             return refusals.page(tx, tenant=tenant, code=code, since=since, before=last, limit=limit)
-
-    def walk(
-        self, *, tenant: str | None = None, code: str | None = None, since: int | None = None
-    ) -> Iterator[Refusal]:
-        """All of them, newest first, read page by page."""
-        found = self.page(tenant=tenant, code=code, since=since, limit=PAGE)
-        yield from found
-        while len(found) == PAGE:
-            last = found[-1].request_id
-            found = self.page(tenant=tenant, code=code, since=since, before=last, limit=PAGE)
-            yield from found
 
     def grouped(self, since: int | None = None) -> Summary:
         """What was refused from `since` on (None: within 24 hours); of late, when that is too much to count."""
