@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint
 from pydantic import Field
 
-from rollout.core.refusals import REFUSAL_COLUMNS, refusal_json
+from rollout.core.refusals import REFUSAL_COLUMNS, Refusal, refusal_json
 from rollout.core.stories import story_json
 from rollout.web.exports import ExportQuery, export
 from rollout.web.operation import Answer, Shape, operation
@@ -26,6 +26,12 @@ class RefusalFilter(Shape):
     tenant: str | None = None
     code: str | None = None
     since: Moment | None = Field(None, alias="from")
+
+    def page(self, before: str | None, limit: int) -> list[Refusal]:
+        since = epoch_or_none(self.since)
+        return services().requests.page(
+            tenant=self.tenant, code=self.code, since=since, before=before, limit=limit
+        )
 
 
 class RefusalQuery(RefusalFilter, PageQuery):
@@ -75,24 +81,14 @@ class StoryOut(Shape):
 @routes.get("/requests")
 @operation("List refused requests, newest first", auth=viewer, query=RefusalQuery)
 def list_requests(query: RefusalQuery) -> Answer:
-    rows = services().requests.page(
-        tenant=query.tenant,
-        code=query.code,
-        since=epoch_or_none(query.since),
-        before=query.cursor,
-        limit=query.limit + 1,
-    )
+    rows = query.page(query.cursor, query.limit + 1)
     return listing(rows, query.limit, lambda row: row.request_id, refusal_json)
 
 
 @routes.get("/requests/export")
 @operation("All refused requests that match, as CSV or JSON", auth=viewer, query=RefusalExport)
 def export_requests(query: RefusalExport) -> Answer:
-    wanted = {"tenant": query.tenant, "code": query.code, "since": epoch_or_none(query.since)}
-    rows = walk(
-        lambda cursor: services().requests.page(**wanted, before=cursor, limit=EXPORTED_AT_ONCE),
-        lambda row: row.request_id,
-    )
+    rows = walk(lambda cursor: query.page(cursor, EXPORTED_AT_ONCE), lambda row: row.request_id)
     return export(query.wanted_format(), "requests", REFUSAL_COLUMNS, map(refusal_json, rows))
 
 
