@@ -21,6 +21,7 @@ from rollout.core.tokens import Role, includes
 from rollout.core.users import User
 from rollout.errors import PermissionDenied
 from rollout.web.language import Reader, asked_language
+from rollout.web.operation import Public
 from rollout.web.wired import services
 
 from .entrance import COOKIE, sign_in_first
@@ -54,6 +55,8 @@ class SessionAuth:
 
 
 viewer, editor, admin = SessionAuth("viewer"), SessionAuth("editor"), SessionAuth("admin")
+anyone = Public("session")
+"""For what the console shows to those who are not signed in."""
 
 
 def actor() -> Actor:

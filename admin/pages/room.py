@@ -11,12 +11,12 @@ from flask import Blueprint, Response, g, request
 from rollout.errors import RolloutError
 from rollout.web.assets import Assets
 from rollout.web.language import LANGUAGES, _
-from rollout.web.operation import Answer, operation, public
+from rollout.web.operation import Answer, operation
 from rollout.web.pages import page, plain_problem, render_problems_by
 from rollout.web.wired import services
 
 from . import typed, words
-from .auth import FORM_TOKEN, form_token, is_signed_in, may, person
+from .auth import FORM_TOKEN, anyone, form_token, is_signed_in, may, person
 from .forms import FormView, refused
 
 routes = Blueprint("static", __name__)
@@ -25,7 +25,7 @@ ASSETS = Assets(files("admin").joinpath("static"), "/admin/static")
 
 
 @routes.get("/static/<name>")
-@operation("A style, script or picture of the console", auth=public)
+@operation("A style, script or picture of the console", auth=anyone)
 def send_asset(name: str) -> Answer:
     return ASSETS.send(name)
 

@@ -6,11 +6,11 @@ from flask import Blueprint, Response, after_this_request, redirect, request
 
 from rollout.errors import NotFound
 from rollout.services.sessions import Opened
-from rollout.web.operation import Answer, Shape, operation, public
+from rollout.web.operation import Answer, Shape, operation
 from rollout.web.pages import page
 from rollout.web.wired import services
 
-from .auth import check_form_token, check_same_origin, current_session, enter
+from .auth import anyone, check_form_token, check_same_origin, current_session, enter
 from .entrance import COOKIE, HOME, Unsent, check_cookies, entrance, local, probe, set_cookie
 from .forms import attempt, read, refused
 from .queries import PageView
@@ -42,7 +42,7 @@ class LinkForm(Shape):
 
 
 @routes.get("/sign-in")
-@operation("The sign-in page", auth=public, query=EntranceView)
+@operation("The sign-in page", auth=anyone, query=EntranceView)
 def show_sign_in(query: EntranceView) -> Answer:
     if enter(request.cookies.get(COOKIE, "")):
         return _go(local(query.next))
@@ -50,7 +50,7 @@ def show_sign_in(query: EntranceView) -> Answer:
 
 
 @routes.post("/sign-in")
-@operation("Sign in by email and password", auth=public)
+@operation("Sign in by email and password", auth=anyone)
 def sign_in() -> Answer:
     check_same_origin()
 
@@ -65,7 +65,7 @@ def sign_in() -> Answer:
 @routes.get("/sign-in/link")
 @operation(
     "Whom a one-time link signs in; changes nothing, since mail scanners follow links",
-    auth=public,
+    auth=anyone,
     query=LinkView,
 )
 def show_link(query: LinkView) -> Answer:
@@ -81,7 +81,7 @@ def show_link(query: LinkView) -> Answer:
 
 
 @routes.post("/sign-in/link")
-@operation("Sign in by a one-time link", auth=public)
+@operation("Sign in by a one-time link", auth=anyone)
 def use_link() -> Answer:
     check_same_origin()
     check_cookies()
@@ -91,7 +91,7 @@ def use_link() -> Answer:
 
 
 @routes.post("/sign-out")
-@operation("Sign out", auth=public)
+@operation("Sign out", auth=anyone)
 def sign_out() -> Answer:
     check_same_origin()
     if enter(request.cookies.get(COOKIE, "")):
