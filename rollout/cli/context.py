@@ -7,7 +7,7 @@ import getpass
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ import orjson
 
 from rollout.cli.tables import grid, pairs
 from rollout.core.audit import Actor
+from rollout.core.exports import FORMATS, Format, lines
 from rollout.errors import RolloutError
 from rollout.settings import Settings, SettingsError
 
@@ -35,6 +36,11 @@ def limit_option(default: int = 500) -> Callable[[F], F]:
         type=click.IntRange(1, 10_000),
         help="At most so many.",
     )
+
+
+format_option = click.option(
+    "--format", "format_", type=click.Choice(FORMATS), default="csv", show_default=True
+)
 
 
 def change_options(command: F) -> F:
@@ -135,6 +141,12 @@ def show_rows(
         click.echo("\n".join(lines))
     if limit is not None and len(rows) >= limit:
         click.echo(f"These are {limit}, and there may be more: --limit {2 * limit}", err=True)
+
+
+def print_file(format_: Format, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """As CSV, or as a JSON array with one row a line."""
+    for line in lines(format_, columns, rows):
+        click.echo(line, nl=False)
 
 
 def print_json(value: Any) -> None:

@@ -7,8 +7,19 @@ from typing import Any, TypeVar
 
 import click
 
-from rollout.cli.context import actor, change_options, json_option, limit_option, said, show, show_rows, wired
-from rollout.core.exports import FORMATS, Format, lines
+from rollout.cli.context import (
+    actor,
+    change_options,
+    format_option,
+    json_option,
+    limit_option,
+    print_file,
+    said,
+    show,
+    show_rows,
+    wired,
+)
+from rollout.core.exports import Format
 from rollout.core.feedback import COLUMNS, STATES, TRIAGE, Wanted, feedback_json
 from rollout.core.figures import DIMENSIONS, FiguresQuery
 from rollout.core.usage import report_json, report_rows
@@ -61,13 +72,12 @@ def list_(limit: int, as_json: bool, **wanted: Any) -> None:
 
 @feedback.command("export")
 @filter_options
-@click.option("--format", "format_", type=click.Choice(FORMATS), default="csv", show_default=True)
+@format_option
 def export(format_: Format, **wanted: Any) -> None:
     """Everything that matches, the newest first, as CSV or as a JSON array with one item a line."""
     with wired() as services:
         rows = (feedback_json(item) for item in services.feedback.every(Wanted(**wanted)))
-        for line in lines(format_, COLUMNS, rows):
-            click.echo(line, nl=False)
+        print_file(format_, COLUMNS, rows)
 
 
 @feedback.command("figures")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import click
 
 from rollout.cli.context import actor, change_options, json_option, limit_option, said, show, show_rows, wired
 from rollout.cli.moments import MOMENT, until_option
-from rollout.core.grants import grant_json
+from rollout.core.grants import GrantState, grant_json
 
 COLUMNS = ("id", "tenant", "feature", "state", "starts_at", "expires_at", "cohort", "reason")
 
@@ -19,12 +21,15 @@ def grants() -> None:
 @grants.command("list")
 @click.option("--tenant", help="Of this tenant only.")
 @click.option("--feature", help="Of this feature only.")
+@click.option("--state", type=click.Choice(get_args(GrantState)))
 @limit_option()
 @json_option
-def list_(tenant: str | None, feature: str | None, limit: int, as_json: bool) -> None:
+def list_(
+    tenant: str | None, feature: str | None, state: GrantState | None, limit: int, as_json: bool
+) -> None:
     """Grants, newest first, the ended ones too."""
     with wired() as services:
-        found = services.grants.page(tenant=tenant, feature=feature, before=None, limit=limit)
+        found = services.grants.page(tenant=tenant, feature=feature, state=state, before=None, limit=limit)
     show_rows(
         [grant_json(grant) for grant in found],
         as_json,

@@ -41,9 +41,9 @@ COMMANDS = {
     "usage": ("rollout.cli.usage:usage", "What was used and what it cost."),
     "requests": (
         "rollout.cli.requests:requests",
-        "What partners were refused, and the story of any id: list, summary, show.",
+        "What partners were refused, and the story of any id: list, export, summary, show.",
     ),
-    "audit": ("rollout.cli.audit:audit", "Who changed what, when and why: list, verify."),
+    "audit": ("rollout.cli.audit:audit", "Who changed what, when and why: list, export, verify."),
     "explain": ("rollout.cli.explain:explain", "Why a tenant may or may not use a feature."),
     "workers": ("rollout.cli.workers:workers", "Who serves, and on which revision: list."),
     "completion": ("rollout.cli.completion:completion", "Completion for bash, zsh and fish."),

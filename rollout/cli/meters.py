@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from rollout.cli.context import actor, change_options, json_option, limit_option, said, show, show_rows, wired
-from rollout.core.meters import LEVELS, PERIODS, UNITS, meter_json
+from rollout.core.meters import LEVELS, PERIODS, UNITS, limit_json, meter_json
 
-COLUMNS = ("tenant", "name", "feature", "unit", "period", "cap", "hard", "tz")
+COLUMNS = ("tenant", "name", "feature", "unit", "period", "used", "held", "cap", "hard", "resets_at")
 
 
 @click.group()
@@ -22,9 +22,10 @@ def meters() -> None:
 @limit_option()
 @json_option
 def list_(tenant: str | None, limit: int, as_json: bool) -> None:
-    """All meters, or those of one tenant."""
+    """How all meters stand now, or those of one tenant."""
     with wired() as services:
-        rows = [meter_json(meter) for meter in services.meters.page(tenant=tenant, after=None, limit=limit)]
+        found = services.meters.limits(tenant=tenant, limit=limit)
+    rows = [{**meter_json(standing.meter), **limit_json(standing)} for standing in found]
     example = "rollout meters add acme image-generation image day 500 --reason 'beta quota'"
     show_rows(
         rows,

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
 
-from rollout.cli.context import json_option, limit_option, print_json, show, show_rows, wired
+from rollout.cli.context import (
+    format_option,
+    json_option,
+    limit_option,
+    print_file,
+    print_json,
+    show,
+    show_rows,
+    wired,
+)
 from rollout.cli.moments import MOMENT
-from rollout.core.refusals import refusal_json
+from rollout.core.exports import Format
+from rollout.core.refusals import REFUSAL_COLUMNS, refusal_json
 from rollout.core.stories import story_json
 from rollout.core.times import rfc3339
 
@@ -38,10 +49,25 @@ def list_(tenant: str | None, code: str | None, since: int | None, limit: int, a
     show_rows(
         rows,
         as_json,
-        "No refused request. They are kept as long as pictures are.",
+        "No refused request here. They are kept as long as pictures are.",
         columns=COLUMNS,
         limit=limit,
     )
+
+
+@requests.command("export")
+@click.option("--tenant")
+@click.option("--code", help="One error code only, such as insufficient_quota.")
+@since_option
+@format_option
+def export(tenant: str | None, code: str | None, since: int | None, format_: Format) -> None:
+    """All refused requests that match, newest first, as CSV or as a JSON array with one a line."""
+    from rollout.web.paging import walk
+
+    with wired() as services:
+        page = partial(services.requests.page, tenant=tenant, code=code, since=since, limit=500)
+        found = walk(lambda cursor: page(before=cursor), lambda refusal: refusal.request_id)
+        print_file(format_, REFUSAL_COLUMNS, map(refusal_json, found))
 
 
 @requests.command("summary")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import click
 
 from rollout.cli.context import actor, change_options, json_option, limit_option, said, show, show_rows, wired
-from rollout.core.tenants import Tenant, tenant_json
+from rollout.core.tenants import Tenant, TenantState, tenant_json
 
 
 @click.group()
@@ -14,16 +16,18 @@ def tenants() -> None:
 
 
 @tenants.command("list")
+@click.option("--search", help="How the id begins, or any part of the name.")
+@click.option("--state", type=click.Choice(get_args(TenantState)))
 @limit_option()
 @json_option
-def list_(limit: int, as_json: bool) -> None:
-    """All tenants."""
+def list_(search: str | None, state: TenantState | None, limit: int, as_json: bool) -> None:
+    """Tenants, in order of their ids."""
     with wired() as services:
-        rows = [tenant_json(tenant) for tenant in services.tenants.page(after=None, limit=limit)]
+        found = services.tenants.page(after=None, limit=limit, search=search, state=state)
     show_rows(
-        rows,
+        [tenant_json(tenant) for tenant in found],
         as_json,
-        "No tenants yet. Add one: rollout tenants add acme --name 'Acme Ltd' --reason 'first partner'",
+        "No tenants here. Add one: rollout tenants add acme --name 'Acme Ltd' --reason 'first partner'",
         limit=limit,
     )
 

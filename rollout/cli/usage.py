@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from rollout.cli.context import json_option, print_json, show_rows, wired
-from rollout.core.exports import lines
+from rollout.cli.context import json_option, print_file, print_json, show_rows, wired
 from rollout.core.usage import ADMIN_DIMENSIONS, report_columns, report_json, report_rows
 
 
@@ -39,7 +38,7 @@ def usage(
     if as_json:
         print_json(report_json(report))
     elif as_csv:
-        click.echo("".join(lines("csv", report_columns(report), rows)), nl=False)
+        print_file("csv", report_columns(report), rows)
     else:
         total: dict[str, Any] = {**dict.fromkeys(by), **report.total.as_json()}
         shown = [*rows, {**total, by[0]: "total"}] if by and rows else rows

@@ -94,7 +94,10 @@ def test_what_a_rule_refuses_names_the_field(rollout: Run) -> None:
 
 
 def test_an_unknown_hold_is_found_shown_and_ended(rollout: Run, services: SimpleNamespace) -> None:
-    assert rollout("holds", "list").stdout == "No hold is open.\n"
+    assert (
+        rollout("holds", "list").stdout
+        == "No hold is open. Other states: --state unknown, --state settled, --state void.\n"
+    )
     ids = []
     for _ in range(2):
         with pytest.raises(OutcomeUnknown), services.ledger.hold(request()) as held:
