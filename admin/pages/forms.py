@@ -13,7 +13,7 @@ def change_meter(meter_id: str) -> Answer:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -49,10 +49,14 @@ class Refused:
 
 @dataclass(frozen=True)
 class FormView:
-    """A form as a template sees it: what its fields hold and what is wrong with them."""
+    """A form as a template sees it: what its fields hold and what is wrong with them.
+
+    `written`: values as they are now, in the words of the form, where the service's are others (20000000 micro-dollars: 20).
+    """
 
     name: str
     version: int | None = None
+    written: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def refused(self) -> Refused | None:
@@ -77,7 +81,7 @@ class FormView:
     def meanwhile(self) -> Mapping[str, Any] | None:
         """The value as it is now, when somebody else was faster."""
         error = self.refused.error if self.refused else None
-        return error.members["current"] if isinstance(error, StaleVersion) else None
+        return {**error.members["current"], **self.written} if isinstance(error, StaleVersion) else None
 
 
 def read(shape: type[M]) -> M:

@@ -43,6 +43,7 @@ STATES: Mapping[str, tuple[str, Tone]] = {
     "settled": (N_("settled"), "good"),
     "void": (N_("void"), "calm"),
     "unknown": (N_("unknown"), "bad"),
+    "refused": (N_("refused"), "bad"),
     "open": (N_("open"), "warn"),
     "resolved": (N_("resolved"), "good"),
     "spam": (N_("spam"), "calm"),
@@ -52,6 +53,9 @@ STATES: Mapping[str, tuple[str, Tone]] = {
     "off": (N_("off"), "calm"),
     "stopped": (N_("stopped"), "bad"),
     "gone": (N_("gone"), "bad"),
+    "nearly": (N_("nearly used up"), "warn"),
+    "full": (N_("used up"), "bad"),
+    "over": (N_("over the cap"), "bad"),
     "disabled": (N_("disabled"), "calm"),
     "live": (N_("live"), "good"),
     "test": (N_("test"), "calm"),
@@ -78,6 +82,21 @@ FEATURES: Mapping[str, str] = {
     "image-generation": N_("Image generation"),
     "image-analysis": N_("Image analysis"),
 }
+
+EVENTS: Mapping[str, str] = {
+    "called": N_("A key called"),
+    "decided": N_("Decided"),
+    "held": N_("Reserved"),
+    "dispatched": N_("Sent to the vendor"),
+    "unknown": N_("No answer that tells"),
+    "settled": N_("Charged"),
+    "void": N_("Given back, nothing charged"),
+    "stored": N_("Pictures kept"),
+    "refused": N_("Refused"),
+    "rated": N_("Rated by an end user"),
+    "changed": N_("Changed by an admin"),
+}
+"""What happened in the story of a request."""
 
 ACTIONS: Mapping[str, str] = {
     "access_request.approved": N_("Access request approved"),
@@ -145,6 +164,10 @@ def role(code: str) -> str:
 
 def feature(code: str) -> str:
     return _said(FEATURES, code)
+
+
+def event(code: str) -> str:
+    return _said(EVENTS, code)
 
 
 def action(code: str) -> str:

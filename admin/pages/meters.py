@@ -1,0 +1,226 @@
+"""/admin/meters"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+from flask import Blueprint, url_for
+
+from rollout.core.decisions import FEATURES, check_feature
+from rollout.core.exports import Row
+from rollout.core.meters import PERIODS, UNITS, Limit, Meter, Period, Unit, limit_json
+from rollout.services.audit import Search
+from rollout.services.registry import Services
+from rollout.web.exports import export
+from rollout.web.language import N_, _, money, ngettext
+from rollout.web.operation import Answer, operation
+from rollout.web.paging import listing, walk
+from rollout.web.wired import services
+
+from . import typed, words
+from .auth import actor, editor, viewer
+from .entrance import local
+from .forms import FormView, ReasonForm, attempt, read
+from .queries import ListView, PageView
+from .room import room
+
+routes = Blueprint("meters", __name__)
+
+NEARLY = 80
+"""Percent of the cap from which a meter is nearly used up."""
+
+SHOWN_CHANGES = 10
+EXPORTED_AT_ONCE = 500
+COLUMNS = (
+    "tenant", "meter", "name", "feature", "unit", "period", "tz", "cap", "used", "held", "remaining", "resets_at", "hard",
+)  # fmt: skip
+
+MEANINGS = {
+    "minute": N_("%(tenant)s may use %(amount)s of %(feature)s a minute."),
+    "day": N_("%(tenant)s may use %(amount)s of %(feature)s a day, counted in %(tz)s."),
+    "month": N_("%(tenant)s may use %(amount)s of %(feature)s a month, counted in %(tz)s."),
+    "life": N_("%(tenant)s may use %(amount)s of %(feature)s in all."),
+    "concurrent": N_("%(tenant)s may have %(amount)s of %(feature)s under way at a time."),
+}
+
+
+class MetersView(ListView):
+    """`nearly`: only those of which more than 80 % are used or held."""
+
+    tenant: str | None = None
+    feature: str | None = None
+    unit: Unit | None = None
+    nearly: bool = False
+
+
+class NewMeterForm(ReasonForm):
+    """Without `name`, `tz`, `hard`: as `services.Meters.add` promises."""
+
+    tenant: str
+    feature: str | None = None
+    unit: Unit
+    period: Period
+    cap: str
+    name: str | None = None
+    tz: str | None = None
+    hard: Literal["yes", "no"] | None = None
+
+
+class CapForm(ReasonForm):
+    """`next`: the page of the console to go back to."""
+
+    cap: str
+    hard: Literal["yes", "no"] | None = None
+    next: str | None = None
+
+
+@routes.get("/meters")
+@operation("How the tenants' meters stand", auth=viewer, query=MetersView)
+def show_meters(query: MetersView) -> Answer:
+    return _list(query)
+
+
+@routes.post("/meters")
+@operation("Add a meter", auth=editor)
+def add_meter() -> Answer:
+    added: list[Meter] = []
+
+    def act() -> None:
+        form = read(NewMeterForm)
+        fields = {
+            **form.model_dump(include={"feature", "unit", "period", "name", "tz"}),
+            "cap": typed.parse_amount(form.cap, form.unit, "cap"),
+            "hard": _flag(form.hard),
+        }
+        added.append(services().meters.add(actor(), form.tenant, fields, form.reason))
+
+    return attempt(
+        act,
+        then=lambda: url_for(".show_meter", meter_id=added[0].id),
+        again=lambda: _list(MetersView(cursor=None, limit=50)),
+    )
+
+
+@routes.get("/meters/<meter_id>")
+@operation("A meter: what it means, how it stands, who changed it", auth=viewer, query=PageView)
+def show_meter(meter_id: str, query: PageView) -> Answer:
+    return _shown(meter_id)
+
+
+@routes.post("/meters/<meter_id>")
+@operation("Change a meter's cap, or whether it refuses", auth=editor)
+def change_meter(meter_id: str) -> Answer:
+    after: list[str] = []
+
+    def act() -> None:
+        unit = services().meters.get(meter_id).unit
+        form = read(CapForm)
+        after.append(local(form.next) if form.next else url_for(".show_meter", meter_id=meter_id))
+        fields: dict[str, Any] = {"cap": typed.parse_amount(form.cap, unit, "cap")}
+        if form.hard:
+            fields["hard"] = _flag(form.hard)
+        services().meters.change(actor(), meter_id, fields, form.reason, based_on=form.version)
+
+    return attempt(act, then=after.pop, again=lambda: _shown(meter_id))
+
+
+@routes.post("/meters/<meter_id>/archive")
+@operation("Archive a meter: it limits nothing from now on", auth=editor)
+def archive_meter(meter_id: str) -> Answer:
+    def act() -> None:
+        form = read(ReasonForm)
+        services().meters.archive(actor(), meter_id, form.reason, based_on=form.version)
+
+    return attempt(act, then=url_for(".show_meters"), again=lambda: _shown(meter_id))
+
+
+def cap_form(meter: Meter) -> FormView:
+    """The form that changes a meter's cap; it is the same on every page that has it."""
+    written = {"cap": typed.amount(meter.cap, meter.unit), "hard": "yes" if meter.hard else "no"}
+    return FormView(f"cap-{meter.id}", meter.version, written)
+
+
+def meaning(limit: Limit) -> str:
+    """What the meter means, in a sentence."""
+    meter = limit.meter
+    feature = words.feature(meter.feature) if meter.feature else _("all features")
+    return _(
+        MEANINGS[meter.period],
+        tenant=meter.tenant_id,
+        amount=_counted(limit.cap, meter.unit),
+        feature=feature,
+        tz=meter.tz,
+    )
+
+
+def _list(query: MetersView) -> Answer:
+    if query.feature is not None:
+        check_feature(query.feature)
+    if query.format is not None:
+        return export(query.format, "meters", COLUMNS, _rows(services(), query))
+    page = listing(
+        _limits(services(), query, query.cursor, query.limit + 1), query.limit, _cursor, lambda limit: limit
+    )
+    return room(
+        "meters.html",
+        **page,
+        query=query,
+        nearly=NEARLY,
+        features=[(name, words.feature(name)) for name in FEATURES],
+        units=[(name, words.unit(name)) for name in UNITS],
+        periods=[(name, words.period(name)) for name in PERIODS],
+    )
+
+
+def _shown(meter_id: str) -> Answer:
+    limit, booked = services().meters.standing(meter_id)
+    changes = services().audit.search(
+        Search(tenant=limit.meter.tenant_id, subject=meter_id), before=None, limit=SHOWN_CHANGES
+    )
+    return room(
+        "meter.html",
+        limit=limit,
+        meter=limit.meter,
+        form=cap_form(limit.meter),
+        meaning=meaning(limit),
+        booked=booked,
+        changes=changes.rows,
+    )
+
+
+def _limits(wired: Services, query: MetersView, cursor: str | None, at_once: int) -> Sequence[Limit]:
+    tenant, _slash, meter = (cursor or "").partition("/")
+    return wired.meters.limits(
+        tenant=query.tenant,
+        feature=query.feature,
+        unit=query.unit,
+        above=NEARLY if query.nearly else 0,
+        after=(tenant, meter),
+        limit=at_once,
+    )
+
+
+def _cursor(limit: Limit) -> str:
+    return f"{limit.meter.tenant_id}/{limit.meter.id}"
+
+
+def _rows(wired: Services, query: MetersView) -> Iterator[Row]:
+    for limit in walk(lambda cursor: _limits(wired, query, cursor, EXPORTED_AT_ONCE), _cursor):
+        yield {"tenant": limit.meter.tenant_id, "tz": limit.meter.tz, **limit_json(limit)}
+
+
+def _counted(cap: int, unit: Unit) -> str:
+    match unit:
+        case "usd_micro":
+            return money(cap)
+        case "image":
+            return ngettext("%(n)s image", "%(n)s images", cap)
+        case "request":
+            return ngettext("%(n)s request", "%(n)s requests", cap)
+        case "slot":
+            return ngettext("%(n)s call", "%(n)s calls", cap)
+
+
+def _flag(answer: Literal["yes", "no"] | None) -> bool | None:
+    return None if answer is None else answer == "yes"
