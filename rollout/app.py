@@ -44,6 +44,7 @@ from rollout.services.keys import Keys
 from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
 from rollout.services.models import Models
+from rollout.services.overview import Overview
 from rollout.services.passwords import Passwords
 from rollout.services.plans import Plans
 from rollout.services.registry import Services
@@ -84,7 +85,7 @@ def build(
     )
     state, workers = State(database, secret, clock=clock), Workers(database)
     features = Features(database, changes, state, ledger, workers, clock=clock)
-    models = catalogue.load_seed()
+    plans, models = Plans(database, changes), catalogue.load_seed()
     passwords = Passwords()
     vendors = providers.connect(settings) if connect else providers.Disconnected()
     blobs = FileBlobs(settings.blob_folder)
@@ -107,7 +108,7 @@ def build(
         meters=Meters(database, changes, new_id),
         models=Models(features, models, vendors),
         features=features,
-        plans=Plans(database, changes),
+        plans=plans,
         explain=Explain(database, state, features),
         generate=Generate(
             features,
@@ -124,6 +125,7 @@ def build(
         feedback=Feedback(database, changes, secret, new_id, clock),
         usage=UsageReports(database),
         requests=Requests(database, clock, retention_days=settings.retention_days),
+        overview=Overview(database, plans, ledger, workers),
         audit=AuditLog(database),
         draining=draining,
     )

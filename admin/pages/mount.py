@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from . import me, room, sign_in, users
+from . import home, me, meters, room, search, sign_in, users
 
-ROOMS: tuple[Blueprint, ...] = (room.routes, sign_in.routes, me.routes, users.routes)
+ROOMS: tuple[Blueprint, ...] = (
+    room.routes,
+    home.routes,
+    search.routes,
+    sign_in.routes,
+    me.routes,
+    users.routes,
+    meters.routes,
+)
 
 
 def create_blueprint() -> Blueprint:

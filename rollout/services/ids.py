@@ -13,5 +13,19 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 def new_id(prefix: str) -> str:
     """`new_id("hold")` -> `hold_01k...`."""
-    number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    return _id(prefix, time.time_ns() // 1_000_000, secrets.randbits(80))
+
+
+def ids_by(clock: Callable[[], float]) -> NewId:
+    """Ids whose time of making is `clock`'s, in UTC epoch seconds."""
+    return lambda prefix: _id(prefix, int(clock() * 1000), secrets.randbits(80))
+
+
+def first_id(prefix: str, at: int) -> str:
+    """The id below all that are made from `at` on, in UTC epoch seconds."""
+    return _id(prefix, at * 1000, 0)
+
+
+def _id(prefix: str, ms: int, noise: int) -> str:
+    number = ms << 80 | noise
     return f"{prefix}_" + "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))

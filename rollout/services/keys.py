@@ -67,16 +67,25 @@ class Keys:
         self._database, self._changes = database, changes
         self._secret, self._new_id, self._random = secret, new_id, random
 
-    def page(self, tenant_id: str, *, after: str | None, limit: int) -> list[Key]:
-        """The tenant's keys, oldest first, the ended ones too. Raises NotFound."""
+    def page(self, tenant_id: str, *, after: str | None, limit: int, usable: bool = False) -> list[Key]:
+        """The tenant's keys, oldest first; the ended ones too, unless only `usable` ones are wanted. Raises NotFound."""
         with self._database.read() as tx:
             require(tx, tenant_id)
-            return keys.page(tx, tenant_id, after=after, limit=limit)
+            usable_at = self._database.now(tx) if usable else None
+            return keys.page(tx, tenant_id, after=after, limit=limit, usable_at=usable_at)
 
     def get(self, tenant_id: str, key_id: str) -> Key:
         """Raises NotFound."""
         with self._database.read() as tx:
             return _require_key(tx, tenant_id, key_id)
+
+    def owner(self, key_id: str) -> str:
+        """The id of the tenant that has this key. Raises NotFound."""
+        with self._database.read() as tx:
+            tenant_id = keys.owner(tx, key_id)
+        if tenant_id is None:
+            raise NotFound(f"There is no API key {key_id!r}.", param="key")
+        return tenant_id
 
     def add(
         self, actor: Actor, tenant_id: str, new: NewKey, reason: str | None, *, dry_run: bool = False

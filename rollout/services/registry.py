@@ -22,6 +22,7 @@ from rollout.services.keys import Keys
 from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
 from rollout.services.models import Models
+from rollout.services.overview import Overview
 from rollout.services.plans import Plans
 from rollout.services.requests import Requests
 from rollout.services.sessions import Sessions
@@ -62,6 +63,7 @@ class Services:
     feedback: Feedback
     usage: UsageReports
     requests: Requests
+    overview: Overview
     audit: AuditLog
     draining: Callable[[], bool]
 
