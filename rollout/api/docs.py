@@ -36,7 +36,8 @@ PLACES = (
     ("/api/v1/access-requests", "ask for access"),
     ("/api/v1/quotas, /api/v1/usage", "what is left, what was used and what it cost"),
     ("/api/v1/feedback", "what your end users think of a picture"),
-    ("/admin/api/v1", "the operator's own API"),
+    ("/f/{handle}", "the page on which an end user rates a picture; the handle comes with it"),
+    ("/admin, /admin/api/v1", "the operator's console, and the same as an API"),
     ("/docs/errors", "every error, what it means and what to do"),
     ("/openapi.json", "every route, machine-readable"),
     ("/healthz, /readyz", "for probes"),
@@ -105,7 +106,7 @@ def pages() -> dict[str, ErrorPage]:
 
 @routes.get("")
 @operation("Where to find what", auth=public)
-def frontplain() -> Answer:
+def front() -> Answer:
     return plain("docs.html", places=PLACES, url=services().settings.url)
 
 
