@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint
@@ -27,9 +28,10 @@ class RefusalFilter(Shape):
     code: str | None = None
     since: Moment | None = Field(None, alias="from")
 
-    def page(self, before: str | None, limit: int) -> list[Refusal]:
-        since = epoch_or_none(self.since)
-        return services().requests.page(
+    def pages(self) -> Callable[[str | None, int], list[Refusal]]:
+        """Reads those behind a request id; an export does so after the view has returned."""
+        requests, since = services().requests, epoch_or_none(self.since)
+        return lambda before, limit: requests.page(
             tenant=self.tenant, code=self.code, since=since, before=before, limit=limit
         )
 
@@ -81,14 +83,15 @@ class StoryOut(Shape):
 @routes.get("/requests")
 @operation("List refused requests, newest first", auth=viewer, query=RefusalQuery)
 def list_requests(query: RefusalQuery) -> Answer:
-    rows = query.page(query.cursor, query.limit + 1)
+    rows = query.pages()(query.cursor, query.limit + 1)
     return listing(rows, query.limit, lambda row: row.request_id, refusal_json)
 
 
 @routes.get("/requests/export")
 @operation("All refused requests that match, as CSV or JSON", auth=viewer, query=RefusalExport)
 def export_requests(query: RefusalExport) -> Answer:
-    rows = walk(lambda cursor: query.page(cursor, EXPORTED_AT_ONCE), lambda row: row.request_id)
+    page = query.pages()
+    rows = walk(lambda cursor: page(cursor, EXPORTED_AT_ONCE), lambda row: row.request_id)
     return export(query.wanted_format(), "requests", REFUSAL_COLUMNS, map(refusal_json, rows))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -43,12 +43,41 @@ class Entry:
         return hashlib.sha256((self.previous_hash + row).encode()).hexdigest()
 
 
-def first_break(rows: Iterable[tuple[Entry, str]], end: str) -> str | None:
+@dataclass(frozen=True)
+class Difference:
+    """A member that a change changed, by its path: `run.phase`; None: it was, or is, not there."""
+
+    path: str
+    before: Any
+    after: Any
+
+
+def differences(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[Difference]:
+    """What differs between two JSON values, in order of `after`."""
+    old, new = dict(_members(before or {})), dict(_members(after or {}))
+    paths = [*new, *(path for path in old if path not in new)]
+    return [
+        Difference(path, old.get(path), new.get(path)) for path in paths if old.get(path) != new.get(path)
+    ]
+
+
+def _members(value: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, member in value.items():
+        if isinstance(member, Mapping):
+            yield from _members(member, f"{above}{name}.")
+        else:
+            yield above + name, member
+
+
+def first_break(
+    rows: Iterable[tuple[Entry, str]], end: str, *, after: tuple[int, str] = (0, GENESIS)
+) -> str | None:
     """Walk `(entry, stored hash)` pairs in order of `seq`; the first thing that does not fit, in words, or None.
 
-    `end` is the hash that the revision row remembers: without it a cut-off tail would go unnoticed.
+    `end` is the hash that the revision row remembers: without it a cut-off tail would go unnoticed. `after`: seq and hash of
+    the row before the first.
     """
-    previous, expected_seq = GENESIS, 1
+    expected_seq, previous = after[0] + 1, after[1]
     for entry, stored in rows:
         if entry.seq != expected_seq:
             return f"audit row {expected_seq} is missing"

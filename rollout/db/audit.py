@@ -21,13 +21,18 @@ def add(tx: Tx, entries: list[Entry]) -> None:
     tx.execute(sa.insert(audit), [{**asdict(entry), "hash": entry.hash()} for entry in entries])
 
 
-def walk(tx: Tx) -> Iterator[tuple[Entry, str]]:
-    """Every row in order, with the hash that was stored for it."""
-    with tx.execute(sa.select(audit).order_by(audit.c.seq), execution_options={"yield_per": 1000}) as rows:
+def walk(tx: Tx, *, after: int = 0) -> Iterator[tuple[Entry, str]]:
+    """Every row in order, from behind the `seq` `after`, with the hash that was stored for it."""
+    query = sa.select(audit).where(audit.c.seq > after).order_by(audit.c.seq)
+    with tx.execute(query, execution_options={"yield_per": 1000}) as rows:
         for row in rows.mappings():
             values: dict[str, Any] = dict(row)
             stored = values.pop("hash")
             yield Entry(**values), stored
+
+
+def hash_of(tx: Tx, seq: int) -> str | None:
+    return tx.execute(sa.select(audit.c.hash).where(audit.c.seq == seq)).scalar()
 
 
 def page(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from rollout.core.audit import first_break
+from rollout.core.audit import GENESIS, first_break
 from rollout.core.times import rfc3339
 from rollout.db import audit, revision
 from rollout.db.engine import Database
@@ -114,10 +114,12 @@ class AuditLog:
         rows = self.walk(Search(tenant, subject), before=before, at_once=min(limit, PAGE))
         return list(islice(rows, limit))
 
-    def verify(self) -> str | None:
-        """The first place where the chain does not hold, in words.
+    def verify(self, newest: int | None = None) -> str | None:
+        """The first place where the chain does not hold, in words; among the `newest` rows only, if that is said.
 
         None: nothing was changed, removed or slipped in.
         """
         with self._database.read() as tx:
-            return first_break(audit.walk(tx), revision.audit_end(tx))
+            before = 0 if newest is None else max(0, audit.last_seq(tx) - newest)
+            start = (before, audit.hash_of(tx, before) or GENESIS)
+            return first_break(audit.walk(tx, after=before), revision.audit_end(tx), after=start)
