@@ -83,6 +83,13 @@ FEATURES: Mapping[str, str] = {
     "image-analysis": N_("Image analysis"),
 }
 
+SOURCES: Mapping[str, str] = {
+    "usage": N_("by what the vendor told"),
+    "price_list": N_("by the price list"),
+    "estimate": N_("as reserved, because nobody could tell"),
+}
+"""What a charge was taken from."""
+
 EVENTS: Mapping[str, str] = {
     "called": N_("A key called"),
     "decided": N_("Decided"),
@@ -164,6 +171,10 @@ def role(code: str) -> str:
 
 def feature(code: str) -> str:
     return _said(FEATURES, code)
+
+
+def source(code: str) -> str:
+    return _said(SOURCES, code)
 
 
 def event(code: str) -> str:

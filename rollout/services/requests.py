@@ -119,7 +119,7 @@ class Requests:
         """All that is stored of the request with, or behind, this id. Raises NotFound."""
         find = _FINDERS.get(any_id.partition("_")[0])
         if find is None:
-            raise _not_found(any_id, f"Ids with a story begin with {_PREFIXES}.")
+            raise _not_found(any_id, _NO_STORY)
         self.flush()
         with self._database.read() as tx:
             found = find(tx, any_id)
@@ -191,7 +191,10 @@ _FINDERS: dict[str, Callable[[Tx, str], Found | None]] = {
     "fb": _by_feedback,
     "img": _by_image,
 }
-_PREFIXES = ", ".join(f"{prefix}_" for prefix in _FINDERS)
+_NO_STORY = (
+    f"Ids with a story begin with {', '.join(f'{prefix}_' for prefix in _FINDERS)}."
+    " A decision (dec_) stands behind many requests: look for one of them."
+)
 _NOTHING_STORED = (
     "Copy the whole id again. A request that read something, or was answered from an earlier one, leaves nothing behind;"
     " refusals and pictures are forgotten after a time."
