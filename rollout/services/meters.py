@@ -6,7 +6,7 @@ hold is decided on the new value, whatever its caller had in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -87,6 +87,11 @@ class Meters:
             booked.append(Booked(hold_id, at, d_used, d_held, used))
             used -= d_used
         return limit, booked
+
+    def names(self, tenant_id: str, ids: Collection[str]) -> dict[str, str]:
+        """What these meters of the tenant are called, by id; those that are archived too."""
+        with self._database.read() as tx:
+            return meters.names(tx, tenant_id, ids)
 
     def named(self, tenant_id: str, name: str) -> Meter:
         """The tenant's meter of that name. Raises NotFound, which lists the names there are."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import functools
 import gettext
 import io
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -53,7 +54,7 @@ def install(app: Flask) -> None:
         newstyle=True,
     )
     app.jinja_env.filters.update(
-        moment=moment, day=day, number=number, money=money, percent=percent, said=said
+        moment=moment, day=day, age=age, number=number, money=money, percent=percent, said=said
     )
     app.jinja_env.globals.update(reader=reader)
 
@@ -134,6 +135,11 @@ def day(value: float | str | None, none: str = "—") -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(
         at.strftime("%Y-%m-%dT%H:%M:%SZ"), dates.format_date(local.date(), "medium", locale=reader().locale)
     )
+
+
+def age(since: int) -> str:
+    """How long ago that was, in words: `3 minutes`."""
+    return str(dates.format_timedelta(timedelta(seconds=time.time() - since), locale=reader().locale))
 
 
 def number(value: float) -> str:
