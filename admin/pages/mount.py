@@ -4,7 +4,24 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from . import home, me, meters, room, search, sign_in, users
+from . import (
+    access_requests,
+    audit,
+    explain,
+    feedback,
+    grants,
+    holds,
+    home,
+    keys,
+    me,
+    meters,
+    requests,
+    room,
+    search,
+    sign_in,
+    tenants,
+    users,
+)
 
 ROOMS: tuple[Blueprint, ...] = (
     room.routes,
@@ -13,7 +30,16 @@ ROOMS: tuple[Blueprint, ...] = (
     sign_in.routes,
     me.routes,
     users.routes,
+    tenants.routes,
+    keys.routes,
+    grants.routes,
+    access_requests.routes,
+    feedback.routes,
     meters.routes,
+    holds.routes,
+    requests.routes,
+    explain.routes,
+    audit.routes,
 )
 
 

@@ -50,12 +50,13 @@
     const at = all.indexOf(current());
     go(all[at < 0 ? 0 : Math.min(Math.max(at + by, 0), all.length - 1)]);
   };
+  if (keys) go(items().find((item) => `#${item.id}` === location.hash));
   document.addEventListener("keydown", (event) => {
     if (!keys || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target.closest("input:not([type=checkbox]), select, textarea")) return;
     if (event.key === "/") { event.preventDefault(); document.getElementById("search")?.focus(); return; }
-    if (event.key === "j") return step(1);
-    if (event.key === "k") return step(-1);
+    if (event.key === "j" && items().length) return step(1);
+    if (event.key === "k" && items().length) return step(-1);
     const pressed = (current() || document).querySelector(`[data-key="${CSS.escape(event.key)}"]`)
       || document.querySelector(`[data-key="${CSS.escape(event.key)}"]:not([data-item] *)`);
     if (pressed) { event.preventDefault(); pressed.click(); }

@@ -9,21 +9,13 @@ from pydantic import BaseModel
 
 from rollout.core.feedback import Asked, Handle, Opinion, opinion
 from rollout.errors import InvalidRequest, RolloutError, UnsupportedMediaType
+from rollout.web.feedback import REASONS
 from rollout.web.language import LANGUAGES, N_, _
 from rollout.web.operation import FORMS, Answer, operation, public
 from rollout.web.pages import plain, render_problems_by
 from rollout.web.wired import services
 
 routes = Blueprint("feedback_page", __name__, url_prefix="/f", template_folder="templates")
-
-REASONS: Mapping[str, str] = {
-    "wrong-text": N_("The text in it is wrong"),
-    "wrong-content": N_("It shows the wrong thing"),
-    "low-quality": N_("Poor quality"),
-    "not-as-described": N_("Not as I described it"),
-    "offensive": N_("Offensive"),
-    "other": N_("Something else"),
-}
 
 MAX_WORDS = 500
 MAX_BYTES = 64_000

@@ -187,8 +187,8 @@ class Feedback:
                         "feedback.triaged",
                         subject=after.id,
                         tenant=after.tenant_id,
-                        before={"state": before.state},
-                        after={"state": after.state},
+                        before={"state": before.state, "version": before.version},
+                        after={"state": after.state, "version": after.version},
                     )
         return [after for _, after in rewritten]
 

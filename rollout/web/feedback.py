@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from flask import Response
 
 from rollout.core.exports import Format
 from rollout.core.feedback import COLUMNS, FeedbackState, Rating, Wanted, feedback_json
 from rollout.web.exports import ExportQuery, export
+from rollout.web.language import N_
 from rollout.web.operation import Shape
 from rollout.web.paging import PageQuery
 from rollout.web.wired import services
+
+REASONS: Mapping[str, str] = {
+    "wrong-text": N_("The text in it is wrong"),
+    "wrong-content": N_("It shows the wrong thing"),
+    "low-quality": N_("Poor quality"),
+    "not-as-described": N_("Not as it was described"),
+    "offensive": N_("Offensive"),
+    "other": N_("Something else"),
+}
+"""The reasons that our own page offers; partners name others besides."""
 
 
 class FeedbackFilter(Shape):

@@ -146,7 +146,13 @@ def test_triage_is_audited_and_bound_to_the_version_that_was_read(
     with database.read() as tx:
         entry = audit.page(tx, tenant="acme", subject=item.id, before=None, limit=9)
     assert [(one["action"], one["before"], one["after"], one["actor"], one["reason"]) for one in entry] == [
-        ("feedback.triaged", {"state": "open"}, {"state": "resolved"}, "token:alice", "done")
+        (
+            "feedback.triaged",
+            {"state": "open", "version": 2},
+            {"state": "resolved", "version": 3},
+            "token:alice",
+            "done",
+        )
     ]
 
 
@@ -290,8 +296,8 @@ def test_many_are_triaged_in_one_change_with_an_entry_each(feedback: Feedback, d
         entries = audit.page(tx, tenant="acme", subject=None, before=None, limit=9)
     told = [(row["subject"], row["after"], row["reason"]) for row in entries[:2]]
     assert told == [
-        (made[1].id, {"state": "resolved"}, "the same campaign"),
-        (made[0].id, {"state": "spam"}, "the same campaign"),
+        (made[1].id, {"state": "resolved", "version": 2}, "the same campaign"),
+        (made[0].id, {"state": "spam", "version": 2}, "the same campaign"),
     ]
     assert entries[0]["revision"] == entries[1]["revision"] != entries[2]["revision"]
 
