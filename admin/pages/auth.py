@@ -20,7 +20,7 @@ from rollout.core.sessions import Session
 from rollout.core.tokens import Role, includes
 from rollout.core.users import User
 from rollout.errors import PermissionDenied
-from rollout.web.language import Reader, asked_language
+from rollout.web.language import Reader, asked_language, asked_tz
 from rollout.web.operation import Public
 from rollout.web.wired import services
 
@@ -119,7 +119,7 @@ def enter(secret: str) -> bool:
         return False
     g.session, g.secret, user = session, secret, session.user
     structlog.contextvars.bind_contextvars(actor=user.email)
-    g.reader = Reader(user.language or asked_language(), user.tz or "UTC")
+    g.reader = Reader(user.language or asked_language(), user.tz or asked_tz())
     return True
 
 

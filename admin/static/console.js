@@ -2,6 +2,10 @@
 (() => {
   "use strict";
 
+  // Times are written in the browser's zone until the person chooses one.
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (zone) document.cookie = `phasegate_tz=${zone}; path=/admin; max-age=31536000; SameSite=Lax`;
+
   // Live panels: `hx-get=... hx-trigger="refresh" data-refresh="2"` asks again every two seconds while it can be seen.
   // (htmx's own `every` compiles code for its filters, which the Content-Security-Policy forbids.)
   const beat = () => {

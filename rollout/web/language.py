@@ -23,10 +23,14 @@ from babel.messages.pofile import read_po
 from flask import Flask, g, has_request_context, request
 from markupsafe import Markup, escape
 
+from rollout.core.tenants import check_tz
+from rollout.errors import InvalidRequest
+
 LANGUAGES: Mapping[str, str] = {"en": "English", "id": "Bahasa Indonesia"}
 """Code -> its own name."""
 
 SOURCE = "en"
+TZ_COOKIE = "phasegate_tz"
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,16 @@ def asked_language() -> str:
     """`?lang=`, else Accept-Language, else English; a language that we do not have is passed over."""
     named = request.args.get("lang", "")
     return named if named in LANGUAGES else request.accept_languages.best_match(list(LANGUAGES)) or SOURCE
+
+
+def asked_tz() -> str:
+    """The zone of the browser, which a script tells by cookie; UTC without one, or for one that does not exist."""
+    name = request.cookies.get(TZ_COOKIE, "")
+    try:
+        check_tz(name)
+    except InvalidRequest:
+        return "UTC"
+    return name
 
 
 def N_(text: str) -> str:  # noqa: N802  (gettext's name for it)
