@@ -119,10 +119,10 @@ def write_file(settings: Settings, seeded: dict[str, Any]) -> None:
 
 
 def show(settings: Settings, seeded: dict[str, Any]) -> None:
-    """Print where it is, whose keys there are, and commands to paste (lines that begin with `$`)."""
+    """Print the way into the console, whose keys there are, and commands to paste (lines that begin with `$`)."""
     tenants, url = seeded["tenants"], seeded["url"]
-    click.echo(f"\nPhasegate is on {url}    (reference: {url}/openapi.json, errors: {url}/docs/errors)\n")
-    click.echo(f"Console (this link signs you in once, within a day):\n  {seeded['console']}\n")
+    click.echo(f"\nConsole (this link signs you in once, within a day):\n  {seeded['console']}\n")
+    click.echo(f"Phasegate is on {url}    (docs: {url}/docs, reference: {url}/openapi.json)\n")
     for tenant in TENANTS:
         click.echo(f"  {tenant.id:<9} {STORY[tenant.id]:<34} {tenants[tenant.id]['key']}")
     click.echo(f"  {'admin':<9} {'token of the admin API':<34} {seeded['admin']['token']}\n")
