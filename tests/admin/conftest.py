@@ -7,17 +7,32 @@ from pathlib import Path
 
 import pytest
 from console import SEED, Visitor
+from doors import cheap_hasher
+from flask import Flask
+from jinja2 import FileSystemBytecodeCache
 
 from rollout.app import build, create_app
 from rollout.core.tenants import Tenant
 from rollout.core.tokens import Role
+from rollout.services.passwords import Passwords
 from rollout.services.registry import Services
 from rollout.settings import Settings
 
 
+@pytest.fixture(scope="session", autouse=True)
+def templates_are_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Not for each test's application anew: that takes longer than the test."""
+    Flask.jinja_options["bytecode_cache"] = FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
+    yield
+    del Flask.jinja_options["bytecode_cache"]
+
+
 @pytest.fixture
-def wired(new_database: Callable[..., str], tmp_path: Path) -> Iterator[Services]:
+def wired(
+    new_database: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Services]:
     """Acme (counted in Asia/Jakarta) and globex, nobody granted; the plan of image generation at private_beta."""
+    monkeypatch.setattr("rollout.app.Passwords", lambda: Passwords(cheap_hasher))
     settings = Settings(home=str(tmp_path), database_url=new_database("sqlite"), secret_key="s" * 40)
     services = build(settings)
     with services.changes.begin(SEED, "seed") as change:
