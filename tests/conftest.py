@@ -1,4 +1,4 @@
-"""What all tests share: databases of both kinds, and a clock that stands still.
+"""What all tests share: databases of both kinds, a clock that stands still, and who starts processes.
 
 A test that asks for `database` or `database_url` runs twice, on SQLite and on PostgreSQL; the second run
 carries the marker `postgres`, so `-m "not postgres"` is the fast half.
@@ -14,6 +14,7 @@ from pathlib import Path
 import postgres
 import pytest
 from clocks import Clock, ClockedDatabase
+from processes import Starter, give_up
 
 from rollout.db import migrate
 from rollout.db.engine import Database
@@ -25,6 +26,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "postgres: needs a PostgreSQL server; `dev.py test --fast` leaves it out"
     )
+    config.addinivalue_line("markers", "node: needs Node; `dev.py test --fast` leaves it out")
+    config.addinivalue_line("markers", "browser: needs a Chromium; `dev.py test --fast` leaves it out")
     if not hasattr(config, "workerinput"):
         run = postgres.Run.begin()
         config.add_cleanup(run.end)
@@ -90,7 +93,6 @@ def postgres_server() -> Iterator[postgres.Server]:
     try:
         server = postgres.Run(Path(os.environ[SHARED])).server()
     except postgres.Unavailable as reason:
-        give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         give_up(f"NOT TESTED ON POSTGRESQL: {reason}")
     yield server
     server.close()
@@ -100,6 +102,21 @@ def postgres_server() -> Iterator[postgres.Server]:
 def postgres_database(postgres_server: postgres.Server) -> str:
     """This process's own database, handed from test to test."""
     return postgres_server.create(_worker())
+
+
+@pytest.fixture(scope="session")
+def shared_starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
+    starter = Starter(tmp_path_factory.mktemp("processes"))
+    yield starter
+    starter.stop()
+
+
+@pytest.fixture
+def starter(tmp_path: Path) -> Iterator[Starter]:
+    """For a test that kills, breaks or configures its processes."""
+    own = Starter(tmp_path)
+    yield own
+    own.stop()
 
 
 def _worker() -> str:
