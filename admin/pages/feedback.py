@@ -167,7 +167,7 @@ def _list(query: InboxView) -> Answer:
         file="feedback",
         columns=COLUMNS,
         as_row=lambda found: feedback_json(found.item),
-        figures=_figures(query.tenant) if query.format is None else None,
+        figures=_figures(query.tenant) if query.format is None and query.cursor is None else None,
         **_shared(query),
     )
 
