@@ -13,7 +13,7 @@ from rollout.core.meters import PERIODS, UNITS, Limit, Meter, Period, Unit, limi
 from rollout.services.audit import Search
 from rollout.services.registry import Services
 from rollout.web.exports import export
-from rollout.web.language import N_, _, money, ngettext
+from rollout.web.language import N_, _
 from rollout.web.operation import Answer, operation
 from rollout.web.paging import listing, walk
 from rollout.web.wired import services
@@ -148,7 +148,7 @@ def meaning(limit: Limit) -> str:
     return _(
         MEANINGS[meter.period],
         tenant=meter.tenant_id,
-        amount=_counted(limit.cap, meter.unit),
+        amount=words.amount(limit.cap, meter.unit),
         feature=feature,
         tz=meter.tz,
     )
@@ -208,18 +208,6 @@ def _cursor(limit: Limit) -> str:
 def _rows(wired: Services, query: MetersView) -> Iterator[Row]:
     for limit in walk(lambda cursor: _limits(wired, query, cursor, EXPORTED_AT_ONCE), _cursor):
         yield {"tenant": limit.meter.tenant_id, "tz": limit.meter.tz, **limit_json(limit)}
-
-
-def _counted(cap: int, unit: Unit) -> str:
-    match unit:
-        case "usd_micro":
-            return money(cap)
-        case "image":
-            return ngettext("%(n)s image", "%(n)s images", cap)
-        case "request":
-            return ngettext("%(n)s request", "%(n)s requests", cap)
-        case "slot":
-            return ngettext("%(n)s call", "%(n)s calls", cap)
 
 
 def _flag(answer: Literal["yes", "no"] | None) -> bool | None:

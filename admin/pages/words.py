@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from rollout.web.language import N_, _
+from rollout.web.language import N_, _, money, ngettext
 
 Tone = Literal["good", "bad", "warn", "calm"]
 """Which shape and colour a state is shown in; never the only sign of it."""
@@ -25,8 +25,24 @@ REASONS: Mapping[str, str] = {
 }
 """Why a decision is what it is."""
 
+VERDICTS: Mapping[str, str] = {
+    "ga": N_("Open to everyone."),
+    "granted": N_("It has been let in by a grant."),
+    "segment": N_("Its attributes let it in."),
+    "percentage": N_("It is within the share of this phase."),
+    "killed": N_("Stopped for everyone."),
+    "tenant_halted": N_("Stopped for this tenant."),
+    "flags_stale": N_("The state was not confirmed lately, so nobody is let in."),
+    "flag_unknown": N_("There is no plan, so nobody is let in."),
+    "not_granted": N_("It has no grant, and without one nobody is let in."),
+    "grant_expired": N_("Its grant has expired."),
+    "not_in_phase": N_("The phases that are open do not include it."),
+}
+"""The same in a sentence about one tenant."""
+
 STATES: Mapping[str, tuple[str, Tone]] = {
     "active": (N_("active"), "good"),
+    "pending": (N_("not begun"), "warn"),
     "suspended": (N_("suspended"), "bad"),
     "expired": (N_("expired"), "calm"),
     "revoked": (N_("revoked"), "calm"),
@@ -74,6 +90,14 @@ PERIODS: Mapping[str, str] = {
     "month": N_("a month"),
     "life": N_("in all"),
     "concurrent": N_("at a time"),
+}
+
+LIMITS: Mapping[str, str] = {
+    "minute": N_("%(amount)s a minute"),
+    "day": N_("%(amount)s a day"),
+    "month": N_("%(amount)s a month"),
+    "life": N_("%(amount)s in all"),
+    "concurrent": N_("%(amount)s at a time"),
 }
 
 ROLES: Mapping[str, str] = {"viewer": N_("viewer"), "editor": N_("editor"), "admin": N_("admin")}
@@ -149,6 +173,10 @@ def reason(code: str) -> str:
     return _said(REASONS, code)
 
 
+def verdict(code: str) -> str:
+    return _said(VERDICTS, code)
+
+
 def state(code: str) -> str:
     return _(STATES[code][0]) if code in STATES else code
 
@@ -163,6 +191,24 @@ def unit(code: str) -> str:
 
 def period(code: str) -> str:
     return _said(PERIODS, code)
+
+
+def amount(value: int, unit: str) -> str:
+    """So much of a unit: `3 images`."""
+    match unit:
+        case "usd_micro":
+            return money(value)
+        case "image":
+            return ngettext("%(n)s image", "%(n)s images", value)
+        case "slot":
+            return ngettext("%(n)s call", "%(n)s calls", value)
+        case _:
+            return ngettext("%(n)s request", "%(n)s requests", value)
+
+
+def limit(cap: int, unit: str, period: str) -> str:
+    """A cap and its period: `3 images a day`."""
+    return _(LIMITS[period], amount=amount(cap, unit))
 
 
 def role(code: str) -> str:

@@ -216,6 +216,11 @@ class Features:
                 **_switched(tx, bit, self._acks(tx, [bit]), voided, running),
             }
 
+    def stopped(self) -> set[str]:
+        """The features that are stopped for everyone."""
+        with self._database.read() as tx:
+            return set(kills.for_everyone(tx))
+
     def get(self, feature: str) -> dict[str, Any]:
         """The feature as admins see it, with how far the last kill or revival has spread. Raises
         NotFound."""
