@@ -27,7 +27,7 @@ _EMAIL = re.compile(rf"[a-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(?:\.{_LAB
 
 @dataclass(frozen=True)
 class Preferences:
-    """A person's own; `language` None: what the browser asks for, `tz` None: UTC. `shortcuts`: single keys act."""
+    """A person's own; `language` and `tz` None: the browser's. `shortcuts`: single keys act."""
 
     language: Language | None = None
     tz: str | None = None

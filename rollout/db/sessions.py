@@ -90,8 +90,9 @@ def count_failure(tx: Tx, subject: str, now: int, after: int) -> tuple[int, int]
 
 def forgive(tx: Tx, subject: str) -> None:
     """Take one failure back."""
-    which = (sign_in_failure.c.subject == subject, sign_in_failure.c.count > 0)
-    tx.execute(sa.update(sign_in_failure).where(*which).values(count=sign_in_failure.c.count - 1))
+    its = sign_in_failure.c.subject == subject
+    tx.execute(sa.update(sign_in_failure).where(its).values(count=sign_in_failure.c.count - 1))
+    tx.execute(sa.delete(sign_in_failure).where(its, sign_in_failure.c.count <= 0))
 
 
 def forgive_all(tx: Tx, subject: str) -> None:

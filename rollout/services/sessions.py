@@ -177,7 +177,6 @@ def _unchanged(tx: Tx, user: User) -> User:
 def _refused() -> InvalidRequest:
     return InvalidRequest(
         "Email or password is wrong, or the account is disabled.",
-        param="password",
         remedy="Try again, or ask an admin for a sign-in link.",
     )
 

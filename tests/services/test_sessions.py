@@ -187,13 +187,20 @@ def test_an_address_is_throttled_whatever_email_it_tries(sessions: Sessions, car
     assert sessions.sign_in(carol.email, PASSWORD, "2001:db8::1").user == carol
 
 
-def test_success_clears_the_email_and_does_not_count_for_the_address(sessions: Sessions, carol: User) -> None:
+def test_success_clears_the_email_and_does_not_count_for_the_address(
+    database: Database, sessions: Sessions, carol: User
+) -> None:
     for _ in range(FAILURES_AN_ADDRESS + 1):
         sessions.sign_in(carol.email, PASSWORD, HERE)
     for _ in range(2):
         for _ in range(FAILURES_AN_EMAIL - 1):
             assert fail(sessions, carol.email) == "invalid_request"
         sessions.sign_in(carol.email, PASSWORD, HERE)
+    with database.read() as tx:
+        kept = tx.execute(sa.select(sign_in_failure.c["count"])).scalars().all()
+    assert list(kept) == [2 * (FAILURES_AN_EMAIL - 1)], (
+        "the address keeps its failures, and nothing else is kept"
+    )
 
 
 def test_many_attempts_at_once_get_no_more_tries_than_one_after_another(
