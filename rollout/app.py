@@ -38,7 +38,7 @@ from rollout.services.features import Features
 from rollout.services.feedback import Feedback
 from rollout.services.generate import Generate
 from rollout.services.grants import Grants
-from rollout.services.ids import new_id
+from rollout.services.ids import NewId, new_id
 from rollout.services.images import Images
 from rollout.services.keys import Keys
 from rollout.services.ledger import Ledger
@@ -69,6 +69,7 @@ def build(
     settings: Settings,
     *,
     clock: Clock = time.time,
+    new_id: NewId = new_id,
     connect: bool = False,
     draining: Callable[[], bool] = lambda: False,
 ) -> Services:

@@ -16,6 +16,7 @@ from typing import Any
 import click
 import msgspec
 
+from rollout.cli import history
 from rollout.core.audit import Actor
 from rollout.core.catalogue import Catalogue
 from rollout.core.decisions import ANALYSIS, GENERATION
@@ -88,7 +89,8 @@ def seed(settings: Settings) -> dict[str, Any]:
                 _add_tenant(services, tenant)
         services.state.refresh()
         kept = _kept(settings)
-        tenants = {tenant.id: _access(services, tenant, kept) for tenant in TENANTS}
+        with_history = [tenant for tenant in history.TENANTS if tenant.id in known]
+        tenants = {tenant.id: _access(services, tenant, kept) for tenant in (*TENANTS, *with_history)}
         token = kept.get("admin", {}).get("token")
         admin = {
             "email": EMAIL,
@@ -125,6 +127,7 @@ def show(settings: Settings, seeded: dict[str, Any]) -> None:
     click.echo(f"Phasegate is on {url}    (docs: {url}/docs, reference: {url}/openapi.json)\n")
     for tenant in TENANTS:
         click.echo(f"  {tenant.id:<9} {STORY[tenant.id]:<34} {tenants[tenant.id]['key']}")
+    click.echo("  hooli and soylent have three weeks behind them; their keys are in demo.json")
     click.echo(f"  {'admin':<9} {'token of the admin API':<34} {seeded['admin']['token']}\n")
     for what, command in _commands(settings, seeded):
         click.echo(f"{what}:\n  $ {command}\n")

@@ -38,7 +38,7 @@ def serve() -> None:
 def demo() -> None:
     """Seed an embedded database with demo tenants and serve it; vendors without a key are answered by the sandbox."""
     from rollout import log
-    from rollout.cli import demonstration
+    from rollout.cli import demonstration, history
     from rollout.db import migrate
 
     settings = settings_or_exit(sandbox="auto", log_level="warning")
@@ -51,6 +51,7 @@ def demo() -> None:
     settings = demonstration.at_port(settings, bound.getsockname()[1])
     with refusals():
         migrate.upgrade(settings.database)
+        history.live_through(settings)
         seeded = demonstration.seed(settings)
     demonstration.write_file(settings, seeded)
     demonstration.show(settings, seeded)
