@@ -58,8 +58,7 @@ class Visitor:
 
     def send(self, form: str, **typed: Any) -> TestResponse:
         """Send the page's form of that name with `typed` over what its fields hold; None leaves a field out."""
-        found = next((one for one in self.forms() if one.name == form), None)
-        assert found, f"no form {form!r} on the page; there are {[one.name for one in self.forms()]}"
+        found = self.form(form)
         data = {name: value for name, value in {**found.fields, **typed}.items() if value is not None}
         self.page = self.client.open(found.action, method=found.method.upper(), data=data)
         return self.page
@@ -67,6 +66,11 @@ class Visitor:
     def follow(self) -> TestResponse:
         """Go where the answer says."""
         return self.get(self.page.headers["Location"])
+
+    def form(self, name: str) -> Form:
+        found = next((one for one in self.forms() if one.name == name), None)
+        assert found, f"no form {name!r} on the page; there are {[one.name for one in self.forms()]}"
+        return found
 
     def forms(self) -> list[Form]:
         return _Forms.of(self.page.text)

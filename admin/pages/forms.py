@@ -30,6 +30,9 @@ M = TypeVar("M", bound=Shape)
 
 FORM_NAME = "_form"
 
+LATEST = 20
+"""So many rows of the audit log are searched for what a request changed."""
+
 
 class ReasonForm(Shape):
     """What every change says; `version` is the one that the page showed."""
@@ -118,12 +121,12 @@ def refused() -> Refused | None:
 
 
 def _telling(target: str) -> str:
-    """`target` with `?done=` the audit row of this very request; as it is when nothing changed."""
-    newest = services().audit.page(limit=1)
-    if not newest or newest[0]["request_id"] != g.request_id:
+    """`target` with `?done=` the first audit row of this very request; as it is when nothing changed."""
+    own = [row["seq"] for row in services().audit.page(limit=LATEST) if row["request_id"] == g.request_id]
+    if not own:
         return target
     parts = urlsplit(target)
-    query = "&".join(filter(None, [parts.query, urlencode({"done": newest[0]["seq"]})]))
+    query = "&".join(filter(None, [parts.query, urlencode({"done": min(own)})]))
     return urlunsplit(parts._replace(query=query))
 
 

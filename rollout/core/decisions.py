@@ -22,6 +22,8 @@ from rollout.errors import InvalidRequest
 GENERATION = "image-generation"
 ANALYSIS = "image-analysis"
 FEATURES = (GENERATION, ANALYSIS)
+GATED = (GENERATION,)
+"""Those that a tenant must be let into."""
 
 Reason = Literal[
     "ga", "granted", "segment", "percentage",

@@ -80,15 +80,18 @@ class Key:
     expires_at: int | None = None
     revoked_at: int | None = None
 
+    def status(self, now: float) -> Literal["active", "expired", "revoked"]:
+        if self.revoked_at is not None and self.revoked_at <= now:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
+
     def check_usable(self, now: float) -> None:
         """Raises InvalidApiKey with the reason once the key is revoked or expired."""
-        if self.revoked_at is not None and self.revoked_at <= now:
+        status = self.status(now)
+        if status != "active":
+            how = "was revoked" if status == "revoked" else "has expired"
             raise InvalidApiKey(
-                f"The API key {self.prefix}... was revoked.", remedy="Use another key of your tenant."
-            )
-        if self.expires_at is not None and self.expires_at <= now:
-            raise InvalidApiKey(
-                f"The API key {self.prefix}... has expired.", remedy="Use another key of your tenant."
+                f"The API key {self.prefix}... {how}.", remedy="Use another key of your tenant."
             )
 
 

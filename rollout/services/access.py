@@ -18,8 +18,9 @@ from rollout.core.grants import (
     grant_json,
 )
 from rollout.core.meters import Meter, meter_json
+from rollout.core.plans import Everyone, Granted, Phase
 from rollout.core.times import rfc3339
-from rollout.db import access_requests, grants
+from rollout.db import access_requests, grants, meters, plans
 from rollout.db.engine import Database, Tx
 from rollout.errors import Conflict, NotFound
 from rollout.services.changes import Change, Changes, as_json
@@ -39,6 +40,17 @@ class Approval:
     request: AccessRequest
     grant: Grant
     meters: tuple[Meter, ...]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What approving a request would bring as things stand: the `quota` of the current `phase`, as the admin API takes meters, with the
+    caps of those that the tenant has already. `opens` is false where the phases that are open let nobody in by a mere grant."""
+
+    standing: Standing
+    phase: Phase | None
+    opens: bool
+    quota: tuple[Mapping[str, Any], ...]
 
 
 def approval_json(approval: Approval) -> dict[str, Any]:
@@ -71,6 +83,19 @@ class Access:
         """Whoever asked it. Raises NotFound."""
         with self._database.read() as tx:
             return _require_request(tx, request_id)
+
+    def offer(self, request_id: str) -> Offer:
+        """Raises NotFound."""
+        with self._database.read() as tx:
+            standing = _require_request(tx, request_id)
+            tenant_id, feature = standing.request.tenant_id, standing.request.feature
+            running = plans.get(tx, feature)
+            caps = {meter.name: meter.cap for meter in meters.live(tx, tenant_id)}
+        if running is None:
+            return Offer(standing, None, False, ())
+        quota = ({**item, "cap": caps.get(item["name"], item["cap"])} for item in running.phase.quota)
+        opens = any(phase.audience in (Granted(), Everyone()) for phase in running.open_phases)
+        return Offer(standing, running.phase, opens, tuple(quota))
 
     def get_own(self, tenant_id: str, request_id: str) -> Standing:
         """Raises NotFound for another tenant's too."""
