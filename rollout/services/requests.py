@@ -30,7 +30,7 @@ log = structlog.get_logger()
 MEMORY = 2_000
 """Refusals that wait to be written down."""
 
-COUNTED = 20_000
+COUNTED = 10_000
 """Refusals that a summary counts, the newest."""
 
 FORGOTTEN_AT_ONCE = 1_000
