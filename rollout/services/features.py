@@ -221,6 +221,17 @@ class Features:
         with self._database.read() as tx:
             return set(kills.for_everyone(tx))
 
+    def stops(self) -> list[tuple[str, dict[str, Any]]]:
+        """What is stopped, as admins see it, by feature: for everyone first, then for at most SHOWN_HALTS tenants."""
+        with self._database.read() as tx:
+            for_all = kills.for_everyone(tx)
+            bits = [
+                bit
+                for feature in FEATURES
+                for bit in [for_all.get(feature), *kills.halts(tx, feature, limit=SHOWN_HALTS)]
+            ]
+        return [(bit.feature, kill_json(bit)) for bit in bits if bit is not None]
+
     def get(self, feature: str) -> dict[str, Any]:
         """The feature as admins see it, with how far the last kill or revival has spread. Raises
         NotFound."""
