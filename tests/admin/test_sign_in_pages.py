@@ -158,6 +158,8 @@ def test_the_entrance_speaks_the_language_of_the_browser_or_of_the_address(stran
     assert stranger.get("/admin/sign-in", Accept_Language="id").headers["Content-Language"] == "id"
     assert stranger.get("/admin/sign-in?lang=id").headers["Content-Language"] == "id"
     assert stranger.get("/admin/sign-in?lang=xx").headers["Content-Language"] == "en"
+    refused = sign_in(stranger, "/admin/sign-in?lang=id", password="not the password")
+    assert refused.headers["Content-Language"] == "id"
 
 
 def test_a_link_shows_whom_it_signs_in_and_signs_in_by_a_button_once(
