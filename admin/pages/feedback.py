@@ -76,7 +76,7 @@ class SortForm(Shape):
 class UndoForm(Shape):
     """`change`: the audit row of what is to be undone."""
 
-    change: int = Field(ge=1, lt=2**63 - 1)
+    change: int = Field(ge=1, lt=2**62)
 
 
 @routes.get("/feedback")
@@ -144,14 +144,11 @@ def _sort(
 
 
 def _before(change: int) -> list[Mark]:
-    """The items of this person's change as they were before it. Raises NotFound."""
-    rows = services().audit.page(before=change + 1, limit=MAX_MARKS)
-    mine = [
-        row
-        for row in rows
-        if (row["revision"], row["actor"], row["action"])
-        == (rows[0]["revision"], actor().name, "feedback.triaged")
-    ]
+    """The items of this person's change, one of whose audit rows is `change`, as they were before it. Raises NotFound."""
+    near = services().audit.page(before=change + MAX_MARKS, limit=2 * MAX_MARKS)
+    revision = next((row["revision"] for row in near if row["seq"] == change), None)
+    triaged = (revision, actor().name, "feedback.triaged")
+    mine = [row for row in near if (row["revision"], row["actor"], row["action"]) == triaged]
     if not mine:
         raise NotFound("There is nothing of yours to undo.", param="change")
     return [Mark(row["subject"], row["after"]["version"], row["before"]["state"]) for row in mine]
