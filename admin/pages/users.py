@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from flask import Blueprint, Response, url_for
 
 from rollout.core.sessions import sign_in_url
 from rollout.core.tokens import ROLES, Role
 from rollout.core.users import NewUser, User, user_json
-from rollout.web.exports import export
 from rollout.web.operation import Answer, operation
 from rollout.web.wired import services
 
 from . import words
 from .auth import actor, admin
 from .forms import ReasonForm, attempt, read
+from .lists import show_list
 from .queries import ListView, PageView
 from .room import room
 
@@ -103,19 +103,17 @@ def make_link(user_id: str) -> Answer:
 
 
 def _list(query: ListView) -> Answer:
-    if query.format is not None:
-        return export(query.format, "users", COLUMNS, map(user_json, _all()))
-    rows = services().users.page(after=query.cursor, limit=query.limit + 1)
-    shown = rows[: query.limit]
-    next_cursor = shown[-1].id if len(rows) > query.limit else None
-    return room("users.html", users=shown, next_cursor=next_cursor, role_options=_role_options())
-
-
-def _all() -> Iterator[User]:
-    after = None
-    while rows := services().users.page(after=after, limit=500):
-        yield from rows
-        after = rows[-1].id
+    users = services().users
+    return show_list(
+        "users.html",
+        query,
+        lambda after, limit: users.page(after=after, limit=limit),
+        lambda user: user.id,
+        file="users",
+        columns=COLUMNS,
+        as_row=user_json,
+        role_options=_role_options(),
+    )
 
 
 def _shown(user_id: str) -> Answer:
