@@ -18,6 +18,7 @@ from rollout.cli.context import (
     wired,
 )
 from rollout.cli.moments import MOMENT
+from rollout.cli.tables import pairs
 from rollout.core.exports import Format
 from rollout.core.refusals import REFUSAL_COLUMNS, refusal_json
 from rollout.core.stories import story_json
@@ -98,8 +99,8 @@ def show_(any_id: str, as_json: bool) -> None:
     show(story, as_json)
     for event in events:
         click.echo(f"\n{event['at'] or '':<20}  {event['kind']}")
-        for name, value in _told(event["values"]).items():
-            show({f"  {name}": value}, as_json)
+        for line in pairs(_told({**event["links"], **event["values"]})):
+            click.echo(f"  {line}")
 
 
 def _told(values: dict[str, Any]) -> dict[str, Any]:

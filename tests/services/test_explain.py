@@ -130,3 +130,36 @@ def test_it_needs_a_tenant_and_a_feature_that_exist(services: SimpleNamespace) -
         services.explain.explain("nobody", GENERATION)
     with pytest.raises(InvalidRequest):
         services.explain.explain("acme", "image-painting")
+
+
+def test_sentences_come_with_what_they_are_made_of(services: SimpleNamespace) -> None:
+    out = services.explain.explain("globex", GENERATION)
+    assert out["ways"][:3] == [
+        {"way": "grant", "phase": "internal", "open": True, "cohorts": ["internal"]},
+        {"way": "grant", "phase": "private_beta", "open": True, "cohorts": []},
+        {"way": "attributes", "phase": "wider_beta", "open": False, "attributes": ["program"]},
+    ]
+    assert out["ways"][-1] == {"way": "phase", "phase": "general_availability", "open": False}
+    assert len(out["ways"]) == len(out["would_change"])
+    assert (out["reason_values"]["phase"], out["reason_values"]["bucket"]) == (
+        "private_beta",
+        bucket(services, "globex"),
+    )
+    services.features.kill(BOB, GENERATION, "abuse", tenant="globex")
+    halted = services.explain.explain("globex", GENERATION)
+    assert halted["ways"] == [{"way": "revive", "feature": GENERATION, "tenant": "globex"}]
+    assert {name: halted["reason_values"][name] for name in ("by", "since", "why")} == {
+        "by": "token:bob",
+        "since": "2026-11-22T12:00:00Z",
+        "why": "abuse",
+    }
+
+
+def test_the_partners_wording_stands_beside_the_admins(services: SimpleNamespace) -> None:
+    out = services.explain.explain("globex", GENERATION)
+    assert out["partner"]["detail"] == "Not open to you yet."
+    assert "access-requests" in out["partner"]["how_to_enable"]
+    assert services.explain.explain("globex", ANALYSIS)["partner"] == {
+        "detail": "Generally available.",
+        "how_to_enable": None,
+    }
