@@ -81,7 +81,7 @@ UNITS: Mapping[str, str] = {
     "image": N_("images"),
     "usd_micro": N_("dollars"),
     "request": N_("requests"),
-    "slot": N_("calls at once"),
+    "slot": N_("calls"),
 }
 
 PERIODS: Mapping[str, str] = {
