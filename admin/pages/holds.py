@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 from flask import Blueprint, url_for
 
-from rollout.core.exports import Row
 from rollout.core.holds import Hold, hold_json
 from rollout.services.audit import Search
 from rollout.services.registry import Services
-from rollout.web.exports import export
 from rollout.web.operation import Answer, operation
-from rollout.web.paging import listing, walk
 from rollout.web.wired import services
 
 from . import typed
 from .auth import actor, editor, viewer
 from .forms import ReasonForm, attempt, read
+from .lists import show_list
 from .queries import ListView, PageView
 from .room import room
 
@@ -28,7 +27,6 @@ Shown = Literal["open", "unknown", "held", "dispatched", "all"]
 """Which holds a list may ask for: those that an index finds among a million that are over."""
 
 SHOWN_CHANGES = 5
-EXPORTED_AT_ONCE = 500
 COLUMNS = (
     "id", "tenant", "state", "feature", "vendor", "model", "cost_usd_micro", "settled_from", "resolution", "request_id",
     "created_at", "lease_until", "settled_at",
@@ -51,11 +49,15 @@ class SettleForm(ReasonForm):
 @routes.get("/holds")
 @operation("Holds, newest first", auth=viewer, query=HoldsView)
 def show_holds(query: HoldsView) -> Answer:
-    if query.format is not None:
-        return export(query.format, "holds", COLUMNS, _rows(services(), query))
-    found = _holds(services(), query, query.cursor, query.limit + 1)
-    page = listing(found, query.limit, _id, lambda hold: hold)
-    return room("holds.html", **page, query=query)
+    return show_list(
+        "holds.html",
+        query,
+        partial(_holds, services(), query),
+        lambda hold: hold.id,
+        file="holds",
+        columns=COLUMNS,
+        as_row=hold_json,
+    )
 
 
 @routes.get("/holds/<hold_id>")
@@ -96,11 +98,3 @@ def _shown(hold_id: str) -> Answer:
 def _holds(wired: Services, query: HoldsView, cursor: str | None, at_once: int) -> Sequence[Hold]:
     state = None if query.state == "all" else query.state
     return wired.ledger.holds(tenant=query.tenant, state=state, cursor=cursor, limit=at_once)
-
-
-def _rows(wired: Services, query: HoldsView) -> Iterator[Row]:
-    return map(hold_json, walk(lambda cursor: _holds(wired, query, cursor, EXPORTED_AT_ONCE), _id))
-
-
-def _id(hold: Hold) -> str:
-    return hold.id

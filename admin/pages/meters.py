@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 from flask import Blueprint, url_for
@@ -12,16 +13,15 @@ from rollout.core.exports import Row
 from rollout.core.meters import PERIODS, UNITS, Limit, Meter, Period, Unit, limit_json
 from rollout.services.audit import Search
 from rollout.services.registry import Services
-from rollout.web.exports import export
 from rollout.web.language import N_, _
 from rollout.web.operation import Answer, operation
-from rollout.web.paging import listing, walk
 from rollout.web.wired import services
 
 from . import typed, words
 from .auth import actor, editor, viewer
 from .entrance import local
 from .forms import FormView, ReasonForm, attempt, read
+from .lists import show_list
 from .queries import ListView, PageView
 from .room import room
 
@@ -31,7 +31,6 @@ NEARLY = 80
 """Percent of the cap from which a meter is nearly used up."""
 
 SHOWN_CHANGES = 10
-EXPORTED_AT_ONCE = 500
 COLUMNS = (
     "tenant", "meter", "name", "feature", "unit", "period", "tz", "cap", "used", "held", "remaining", "resets_at", "hard",
 )  # fmt: skip
@@ -157,15 +156,14 @@ def meaning(limit: Limit) -> str:
 def _list(query: MetersView) -> Answer:
     if query.feature is not None:
         check_feature(query.feature)
-    if query.format is not None:
-        return export(query.format, "meters", COLUMNS, _rows(services(), query))
-    page = listing(
-        _limits(services(), query, query.cursor, query.limit + 1), query.limit, _cursor, lambda limit: limit
-    )
-    return room(
+    return show_list(
         "meters.html",
-        **page,
-        query=query,
+        query,
+        partial(_limits, services(), query),
+        _cursor,
+        file="meters",
+        columns=COLUMNS,
+        as_row=_row,
         nearly=NEARLY,
         features=[(name, words.feature(name)) for name in FEATURES],
         units=[(name, words.unit(name)) for name in UNITS],
@@ -205,9 +203,8 @@ def _cursor(limit: Limit) -> str:
     return f"{limit.meter.tenant_id}/{limit.meter.id}"
 
 
-def _rows(wired: Services, query: MetersView) -> Iterator[Row]:
-    for limit in walk(lambda cursor: _limits(wired, query, cursor, EXPORTED_AT_ONCE), _cursor):
-        yield {"tenant": limit.meter.tenant_id, "tz": limit.meter.tz, **limit_json(limit)}
+def _row(limit: Limit) -> Row:
+    return {"tenant": limit.meter.tenant_id, "tz": limit.meter.tz, **limit_json(limit)}
 
 
 def _flag(answer: Literal["yes", "no"] | None) -> bool | None:
