@@ -36,7 +36,7 @@ COMMANDS = {
     "holds": ("rollout.cli.holds:holds", "Reservations: list, show, settle, void."),
     "features": ("rollout.cli.features:features", "Features: list, show, revive."),
     "kill": ("rollout.cli.features:kill", "Stop a feature, for all or for one tenant."),
-    "plans": ("rollout.cli.plans:plans", "Phases: list, show, advance, pause, resume, rollback."),
+    "plans": ("rollout.cli.plans:plans", "Phases: list, show, members, advance, pause, resume, rollback."),
     "feedback": ("rollout.cli.feedback:feedback", "What end users say: list, show, set, figures, export."),
     "usage": ("rollout.cli.usage:usage", "What was used and what it cost."),
     "requests": (

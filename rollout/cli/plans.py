@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from rollout.cli.context import actor, change_options, json_option, said, show, show_rows, wired
+from rollout.cli.context import actor, change_options, json_option, limit_option, said, show, show_rows, wired
 
 
 @click.group()
@@ -38,6 +38,23 @@ def show_(feature: str, as_json: bool) -> None:
         return
     names = ("key", "title", "open", "audience")
     show_rows(plan["phases"], as_json, "No phases.", columns=names)
+
+
+@plans.command("members")
+@click.argument("feature")
+@limit_option()
+@json_option
+def members(feature: str, limit: int, as_json: bool) -> None:
+    """Who is in by the plan of FEATURE, and why."""
+    rows: list[dict[str, Any]] = []
+    after: str | None = ""
+    with wired() as services:
+        while after is not None and len(rows) < limit:
+            found = services.plans.members(feature, after=after, limit=limit - len(rows))
+            rows += [{"tenant": one.id, "name": one.name, "reason": reason} for one, reason in found.inside]
+            after = found.after
+    example = f"rollout grants add acme {feature} --reason 'pilot customer'"
+    show_rows(rows, as_json, f"Nobody is in by this plan. Let one in: {example}", limit=limit)
 
 
 @plans.command("advance")

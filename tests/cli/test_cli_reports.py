@@ -18,6 +18,7 @@ from uses import Uses, analysis, generation
 from rollout import log
 from rollout.app import build
 from rollout.cli.main import main
+from rollout.core.decisions import GENERATION
 from rollout.core.refusals import Refusal
 from rollout.core.tokens import NewToken
 from rollout.db import migrate
@@ -172,6 +173,17 @@ def test_a_list_as_long_as_its_limit_says_that_there_may_be_more(run: Run) -> No
         "These are 2, and there may be more: --limit 4\n",
     )
     assert run("tenants", "list", "--limit", "99999999999999999999").exit_code == 2
+
+
+def test_who_is_in_by_a_plan_is_listed_with_why(run: Run, services: Services) -> None:
+    with services.changes.begin(ALICE, "seed") as change:
+        services.plans.ensure_plan(change)
+    assert "rollout grants add" in run("plans", "members", GENERATION).stdout
+    services.grants.add(ALICE, "acme", GENERATION, "pilot")
+    assert json.loads(run("plans", "members", GENERATION, "--json").stdout) == [
+        {"tenant": "acme", "name": ACME.name, "reason": "granted"}
+    ]
+    assert run("plans", "members", "image-dreaming").exit_code == 3
 
 
 def test_tenants_are_found_by_id_name_and_state(run: Run, services: Services) -> None:
