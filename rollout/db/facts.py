@@ -69,9 +69,10 @@ def last_use(tx: Tx, feature: str, tenant_id: str | None) -> int | None:
         .where(uses.c.tenant_id == tenant.c.id)
         .order_by(uses.c.created_at.desc())
         .limit(1)
+        .correlate(tenant)
         .scalar_subquery()
     )
-    query = sa.select(of_tenant.label("at"))
+    query = sa.select(of_tenant.label("at")).select_from(tenant)
     if tenant_id is not None:
         query = query.where(tenant.c.id == tenant_id)
     last = query.subquery()
