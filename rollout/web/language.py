@@ -40,11 +40,11 @@ class Reader:
     language: str = SOURCE
     tz: str = "UTC"
 
-    @property
+    @functools.cached_property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.tz)
 
-    @property
+    @functools.cached_property
     def locale(self) -> Locale:
         return Locale.parse("en_GB" if self.language == SOURCE else self.language)
 

@@ -69,7 +69,7 @@ def _html(template: str, status: int, policy: str, referrer: str, values: dict[s
 def _plain_policy() -> str:
     digest = base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()
     return (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src 'self'; base-uri 'none'; form-action 'self';"
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src 'self' data:; base-uri 'none'; form-action 'self';"
         " frame-ancestors 'none'"
     )
 

@@ -15,7 +15,6 @@ from rollout.web.operation import Operation
 
 PUBLIC = {
     "/",
-    "/admin/static/<name>",
     "/api/v1/images/<image_id>",
     "/docs",
     "/docs/errors",
@@ -26,6 +25,9 @@ PUBLIC = {
     "/readyz",
 }
 """The front door, documentation, health, and what a signed address or handle is the proof for: pictures, and rating them."""
+
+ENTRANCE = {"/admin/sign-in", "/admin/sign-in/link", "/admin/sign-out", "/admin/static/<name>"}
+"""What the console shows to those who are not signed in: the way in, and its styles and scripts."""
 
 BY_HANDLE = {"/api/v1/feedback", "/api/v1/feedback/<feedback_id>"}
 """What an end user may do with a signed feedback handle instead of a key."""
@@ -72,12 +74,16 @@ def test_admin_routes_want_an_admin_token_and_no_other_route_does(app: Flask) ->
 
 
 def test_a_stranger_at_the_console_is_sent_to_sign_in(app: Flask) -> None:
-    client = app.test_client()
+    client, led_elsewhere = app.test_client(), set()
     for rule in rules_by_scheme(app)["session"]:
-        path = app.url_map.bind("localhost").build(rule.endpoint, dict.fromkeys(rule.arguments, "x"))
-        if "GET" in (rule.methods or set()):
-            answer = client.get(path)
-            assert (answer.status_code, answer.location.partition("?")[0]) == (303, "/admin/sign-in"), path
+        for method in (rule.methods or set()) & {"GET", "POST"}:
+            values = {name: "advance" if name == "step" else "x" for name in rule.arguments}
+            path = app.url_map.bind("localhost").build(rule.endpoint, values, method=method)
+            answer = client.open(path, method=method)
+            to_entrance = answer.status_code == 303 and (answer.location or "").startswith("/admin/sign-in?")
+            if not (to_entrance or (method == "POST" and answer.status_code == 401)):
+                led_elsewhere.add(str(rule))
+    assert led_elsewhere == ENTRANCE
 
 
 def test_a_stranger_learns_nothing_from_a_guarded_route(app: Flask) -> None:
