@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from rollout.core.exports import Format
 from rollout.web.operation import Shape
@@ -24,6 +24,7 @@ class PageView(Shape):
 
 
 class ListView(PageQuery, PageView):
-    """A list: the page to show, and `format` to take it away."""
+    """A list: the page to show, as long as one is made in 50 ms, and `format` to take all of it away."""
 
+    limit: int = Field(50, ge=1, le=100)
     format: Format | None = None

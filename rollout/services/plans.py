@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -78,11 +78,12 @@ class Members:
 
 @dataclass(frozen=True)
 class Count:
-    """How many tenants the plan lets in, of the first `examined` active ones."""
+    """How many tenants the plan lets in, of the first `examined` active ones; and who comes first."""
 
     inside: int
     examined: int
     complete: bool
+    first: Sequence[tuple[Tenant, Reason]] = ()
 
 
 Step = Literal["advance", "rollback"]
@@ -132,15 +133,20 @@ class Plans:
                 return Members(inside, tenant.id)
         return Members(inside, None)
 
-    def count(self, feature: str) -> Count:
-        """How many are in, as `members` tells them. Raises NotFound."""
+    def count(self, feature: str, *, limit: int = 0) -> Count:
+        """How many are in, as `members` tells them, and the first `limit` of them. Raises NotFound."""
         running, now = self._read(feature, None)
+        first: list[tuple[Tenant, Reason]] = []
         inside = examined = 0
-        for _, reason in self._inside(running, now, ""):
+        for tenant, reason in self._inside(running, now, ""):
             if examined == EXAMINED_TENANTS:
-                return Count(inside, examined, complete=False)
-            inside, examined = inside + (reason is not None), examined + 1
-        return Count(inside, examined, complete=True)
+                return Count(inside, examined, False, first)
+            examined += 1
+            if reason is not None:
+                inside += 1
+                if len(first) < limit:
+                    first.append((tenant, reason))
+        return Count(inside, examined, True, first)
 
     def foresee(self, actor: Actor, feature: str, step: Step, *, to: str | None = None) -> dict[str, Any]:
         """What `advance` or `rollback` would come to at this moment: the plan as it stands, the run `next`, `tenants`.
