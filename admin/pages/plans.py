@@ -114,17 +114,25 @@ def _move(feature: str, step: Step) -> None:
 
 def _shown(feature: str, query: ListView) -> Answer:
     plan = services().plans.get(feature)
-    members = services().plans.members(feature, after=query.cursor, limit=query.limit)
     return room(
         "plan.html",
         plan=plan,
         position=_positions(plan)[plan["run"]["phase"]],
-        inside=members.inside,
-        next_cursor=members.after,
-        count=services().plans.count(feature),
+        **_inside(feature, query),
         stopped=feature in services().features.stopped(),
         audience=audience,
     )
+
+
+def _inside(feature: str, query: ListView) -> dict[str, Any]:
+    """Who is in; the first page also says how many, which one look at all of them tells."""
+    if query.cursor is not None:
+        members = services().plans.members(feature, after=query.cursor, limit=query.limit)
+        return {"inside": members.inside, "next_cursor": members.after, "count": None}
+    count = services().plans.count(feature, limit=query.limit)
+    more = count.inside > len(count.first) or not count.complete
+    next_cursor = count.first[-1][0].id if more and count.first else None
+    return {"inside": count.first, "next_cursor": next_cursor, "count": count}
 
 
 def _confirm(feature: str, step: Step, to: str | None) -> Answer:

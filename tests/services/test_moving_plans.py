@@ -206,7 +206,9 @@ def test_who_is_in_is_told_with_the_reason(services: SimpleNamespace) -> None:
     assert inside(services) == [("hooli", "granted")]
     services.plans.advance(BOB, GENERATION, "ready")
     assert inside(services) == [("hooli", "granted"), ("initech", "segment")]
-    assert services.plans.count(GENERATION) == plans_module.Count(2, 5, complete=True)
+    counted = services.plans.count(GENERATION, limit=1)
+    assert (counted.inside, counted.examined, counted.complete) == (2, 5, True)
+    assert [(tenant.id, reason) for tenant, reason in counted.first] == [("hooli", "granted")]
     services.plans.advance(BOB, GENERATION, "launch", to="general_availability")
     assert inside(services) == [(name, "ga") for name in ("acme", "globex", "hooli", "initech")]
 
@@ -237,7 +239,7 @@ def test_the_count_says_when_there_are_more_tenants_than_were_asked(
     services: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plans_module, "EXAMINED_TENANTS", 1)
-    assert services.plans.count(GENERATION) == plans_module.Count(0, 1, complete=False)
+    assert services.plans.count(GENERATION, limit=9) == plans_module.Count(0, 1, False, [])
 
 
 def test_a_percentage_counts_as_the_engine_decides(services: SimpleNamespace) -> None:
