@@ -52,6 +52,7 @@ class Reader:
 def install(app: Flask) -> None:
     """`_()`, `ngettext()` and `{% trans %}` in templates, and filters that write values as the reader does."""
     app.jinja_env.add_extension("jinja2.ext.i18n")
+    app.jinja_env.policies["ext.i18n.trimmed"] = True
     app.jinja_env.install_gettext_callables(  # type: ignore[attr-defined]
         lambda text: catalogue(reader().language).gettext(text),
         lambda one, many, n: catalogue(reader().language).ngettext(one, many, n),
