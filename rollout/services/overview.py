@@ -13,7 +13,7 @@ from rollout.db import kills, overview, plans, revision
 from rollout.db.engine import Database, Tx
 from rollout.services.ids import first_id
 from rollout.services.ledger import Ledger
-from rollout.services.plans import Census, Plans
+from rollout.services.plans import Count, Plans
 from rollout.services.workers import Workers
 
 V = TypeVar("V")
@@ -34,7 +34,7 @@ class Standing:
     feature: str
     state: str
     phase: str | None
-    inside: Census | None
+    inside: Count | None
     running: int
     halts: int
 
@@ -89,8 +89,8 @@ class Overview:
             now = self._database.now(tx)
             return self._keep("last_day", 0, now, lambda: _last_day(tx, now))
 
-    def _counter(self, feature: str) -> Callable[[], Census]:
-        return lambda: self._plans.census(feature, limit=0)
+    def _counter(self, feature: str) -> Callable[[], Count]:
+        return lambda: self._plans.count(feature)
 
     def _keep(self, name: str, number: int, now: int, make: Callable[[], V]) -> V:
         """What `make` gives, or gave for the same number within KEPT_SECONDS."""
