@@ -52,6 +52,7 @@ class SummaryQuery(Shape):
 
 class GroupOut(Shape):
     code: str
+    status: int
     route: str
     count: int
     last_at: str

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from rollout.core.refusals import REFUSAL_COLUMNS, Refusal, refusal_json
 from rollout.core.stories import Event, Story
-from rollout.errors import by_code
+from rollout.errors import QuotaExceeded, all_errors
 from rollout.web.operation import Answer, operation
 from rollout.web.times import epoch
 from rollout.web.wired import services
@@ -70,12 +70,14 @@ def show_request(any_id: str, query: PageView) -> Answer:
     )
 
 
-def _title_of(code: str) -> str:
-    """What an error says when it has nothing better to say; the code itself for one that is no longer in use."""
-    try:
-        return by_code(code).default_message()
-    except KeyError:
-        return code
+def _title_of(code: str, status: int) -> str:
+    """What an error says when it has nothing better to say; the code itself for one that is no longer in use.
+
+    The status tells two errors of one code apart: a vendor that never had the call from one that failed while it had it.
+    """
+    of_code = [error for error in all_errors() if error.code == code and error is not QuotaExceeded]
+    of_status = [error for error in of_code if error.status == status]
+    return next((error.default_message() for error in (*of_status, *of_code)), code)
 
 
 def _tone(event: Event) -> str:

@@ -144,7 +144,8 @@ def _decided(found: Traces, decision_id: str) -> Event:
     """Why a tenant was let in is not stored; why not is what it was told."""
     told = found.refusal.members if found.refusal else {}
     let_in = found.hold is not None or (found.refusal is not None and found.refusal.code not in NOT_LET_IN)
-    feature = found.hold.feature if found.hold else told.get("feature")
+    limits = told.get("limits") or [{}]
+    feature = found.hold.feature if found.hold else told.get("feature") or limits[0].get("feature")
     values = {
         "decision": decision_id,
         "feature": feature,

@@ -16,9 +16,10 @@ _NEWEST_FIRST = (refusal.c.at.desc(), refusal.c.request_id.desc())
 
 @dataclass(frozen=True)
 class Group:
-    """How many refusals a route gave by one code, and when the last one was (UTC epoch seconds)."""
+    """How many refusals a route gave by one code and status, and when the last one was (UTC epoch seconds)."""
 
     code: str
+    status: int
     route: str
     count: int
     last_at: int
@@ -54,26 +55,25 @@ def page(
 def groups(tx: Tx, since: int, newest: int) -> tuple[list[Group], int]:
     """The `newest` refusals since then by code and route, the most frequent first; and since when they count."""
     counted = (
-        sa.select(refusal.c.code, refusal.c.route, refusal.c.at)
+        sa.select(refusal.c.code, refusal.c.status, refusal.c.route, refusal.c.at)
         .where(refusal.c.at >= since)
         .order_by(refusal.c.at.desc())
         .limit(newest)
         .subquery()
     )
-    count = sa.func.count()
+    kind, count = (counted.c.code, counted.c.status, counted.c.route), sa.func.count()
     query = (
         sa.select(
-            counted.c.code,
-            counted.c.route,
+            *kind,
             count.label("many"),
             sa.func.max(counted.c.at).label("last_at"),
             sa.func.min(counted.c.at).label("first_at"),
         )
-        .group_by(counted.c.code, counted.c.route)
-        .order_by(count.desc(), counted.c.code, counted.c.route)
+        .group_by(*kind)
+        .order_by(count.desc(), *kind)
     )
     rows = tx.execute(query).all()
-    found = [Group(row.code, row.route, row.many, row.last_at) for row in rows]
+    found = [Group(row.code, row.status, row.route, row.many, row.last_at) for row in rows]
     all_counted = sum(group.count for group in found) < newest
     return found, since if all_counted else min(row.first_at for row in rows)
 

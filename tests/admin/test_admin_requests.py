@@ -50,6 +50,7 @@ def test_they_are_counted_by_code_and_route(services: SimpleNamespace, door: Doo
         "data": [
             {
                 "code": "permission_denied",
+                "status": 403,
                 "route": "/api/v1/me",
                 "count": 2,
                 "last_at": "2026-11-22T12:00:00Z",

@@ -84,7 +84,8 @@ def test_a_full_limit_is_named_with_its_figures_and_a_way_to_change_it(gate: Gat
 
 def test_what_failed_at_the_vendor_leads_to_its_hold(gate: Gate, viewer: Visitor) -> None:
     viewer.get(f"/admin/requests/{gate.generate('acme', 'sandbox:malformed a fox').headers['x-request-id']}")
-    assert "The vendor failed while it had the call." in viewer.text
+    assert "Refused: The vendor failed while it had the call." in viewer.text
+    assert "nothing was billed" not in viewer.text
     assert 'href="/admin/holds/hold_' in viewer.page.text
     assert "Charged as reserved at" in viewer.text
 
