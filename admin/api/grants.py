@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from rollout.core.grants import Grant, grant_json
+from rollout.core.grants import Grant, GrantState, grant_json
 from rollout.web.conditional import based_on, versioned
 from rollout.web.operation import Answer, Shape, operation
 from rollout.web.paging import PageQuery, listing
@@ -20,6 +20,7 @@ routes = Blueprint("grants", __name__)
 class GrantQuery(PageQuery):
     tenant: str | None = None
     feature: str | None = None
+    state: GrantState | None = None
 
 
 class GrantIn(Shape):
@@ -54,7 +55,11 @@ class GrantOut(Shape):
 @operation("List grants, newest first", auth=viewer, query=GrantQuery)
 def list_grants(query: GrantQuery) -> Answer:
     rows = services().grants.page(
-        tenant=query.tenant, feature=query.feature, before=query.cursor, limit=query.limit + 1
+        tenant=query.tenant,
+        feature=query.feature,
+        state=query.state,
+        before=query.cursor,
+        limit=query.limit + 1,
     )
     return listing(rows, query.limit, lambda grant: grant.id, grant_json)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint
 from pydantic import Field
 
-from rollout.core.tenants import Tenant, tenant_json
+from rollout.core.tenants import Tenant, TenantState, tenant_json
 from rollout.web.conditional import based_on, versioned
 from rollout.web.operation import Answer, Shape, operation
 from rollout.web.paging import PageQuery, listing
@@ -14,6 +14,13 @@ from rollout.web.wired import services
 from .auth import actor, editor, viewer
 
 routes = Blueprint("tenants", __name__)
+
+
+class TenantQuery(PageQuery):
+    """`q`: how the id begins, or any part of the name."""
+
+    q: str | None = Field(None, max_length=200)
+    state: TenantState | None = None
 
 
 class TenantIn(Shape):
@@ -44,9 +51,11 @@ class Reason(Shape):
 
 
 @routes.get("/tenants")
-@operation("List tenants", auth=viewer, query=PageQuery)
-def list_tenants(query: PageQuery) -> Answer:
-    rows = services().tenants.page(after=query.cursor, limit=query.limit + 1)
+@operation("List tenants", auth=viewer, query=TenantQuery)
+def list_tenants(query: TenantQuery) -> Answer:
+    rows = services().tenants.page(
+        after=query.cursor, limit=query.limit + 1, search=query.q, state=query.state
+    )
     return listing(rows, query.limit, lambda tenant: tenant.id, tenant_json)
 
 

@@ -54,6 +54,9 @@ def test_grants_are_listed_by_tenant_and_feature_page_by_page(door: Door) -> Non
     assert [
         grant["tenant"] for grant in door.get(f"/grants?tenant=acme&feature={GENERATION}")[1]["data"]
     ] == ["acme"]
+    door.post(f"/grants/{second['data'][0]['id']}/revoke", {"reason": "over"})
+    assert [grant["tenant"] for grant in door.get("/grants?state=revoked")[1]["data"]] == ["acme"]
+    assert door.get("/grants?state=lost")[1]["param"] == "state"
     status, problem, _ = door.get("/grants?tennant=acme")
     assert (status, problem["param"]) == (400, "tennant")
 

@@ -16,7 +16,7 @@ from console import SEED, Visitor
 from rollout.core.decisions import GENERATION, Decision
 from rollout.core.grants import Asking
 from rollout.core.tenants import NewKey, Tenant
-from rollout.core.tokens import Role
+from rollout.core.tokens import NewToken, Role
 from rollout.db import grants
 from rollout.services.registry import Services
 
@@ -103,6 +103,19 @@ def test_the_list_can_be_taken_away_with_the_same_filters(wired: Services, visit
     ]
     (row,) = json.loads(page.get("/admin/tenants?format=json&q=glob").text)
     assert (row["id"], row["name"], row["allowed"]) == ("globex", "Globex Media", False)
+
+
+def test_the_admin_api_finds_them_likewise(wired: Services, visit: Visit) -> None:
+    wired.tenants.set_state(SEED, "globex", "suspended", "unpaid")
+    headers = {"Authorization": f"Bearer {wired.tokens.add(SEED, NewToken('ana', 'viewer'), 'seed').secret}"}
+    client = visit("viewer").app.test_client()
+    for query, found in {
+        "q=studio": ["acme"],
+        "state=suspended": ["globex"],
+        "q=a&state=suspended": ["globex"],
+    }.items():
+        answer = client.get(f"/admin/api/v1/tenants?{query}", headers=headers)
+        assert [tenant["id"] for tenant in answer.json["data"]] == found, query
 
 
 # -- adding and changing -------------------------------------------------------------------------------------
@@ -219,12 +232,12 @@ def test_a_tenants_page_tells_each_decision_with_who_when_and_why(wired: Service
     )
     wired.features.kill(SEED, GENERATION, "looks odd", tenant="acme")
     page.get("/admin/tenants/acme")
-    assert "Image generation off Stopped for this tenant." in page.text
+    assert "Image generation stopped Stopped for this tenant." in page.text
     assert "By system:seed Reason looks odd" in page.text
     assert "Revive for this tenant" in page.text
     wired.features.kill(SEED, GENERATION, "fire")
     page.get("/admin/tenants/acme")
-    assert "Image generation off Stopped for everyone." in page.text
+    assert "Image generation stopped Stopped for everyone." in page.text
     assert "Reason fire" in page.text
 
 

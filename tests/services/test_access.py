@@ -93,6 +93,23 @@ def test_the_place_is_counted_among_those_that_wait_for_the_same_feature(
     assert [(standing.request.tenant_id, standing.position) for standing in listed] == [("hooli", 1)]
 
 
+def test_places_go_on_from_page_to_page(services: SimpleNamespace, access: Access) -> None:
+    asked = []
+    for number in range(6):
+        services.tenants.add(ALICE, Tenant(f"t{number}", f"Tenant {number}"), "more")
+        asked.append(ask(services, f"t{number}").request.id)
+    access.deny(ALICE, asked[2], "not now")
+
+    def page(after: str, state: Any) -> list[tuple[str, int | None]]:
+        found = access.page(state=state, after=after, limit=3)
+        return [(standing.request.tenant_id, standing.position) for standing in found]
+
+    assert page(asked[0], None) == [("t1", 2), ("t2", None), ("t3", 3)]
+    assert page(asked[0], "waiting") == [("t1", 2), ("t3", 3), ("t4", 4)]
+    assert page(asked[3], "waiting") == [("t4", 4), ("t5", 5)]
+    assert page("", "denied") == [("t2", None)]
+
+
 def test_requests_are_listed_in_the_order_of_asking_page_by_page(
     services: SimpleNamespace, access: Access
 ) -> None:

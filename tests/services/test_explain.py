@@ -9,8 +9,9 @@ import pytest
 from doors import ALICE, BOB
 from phases import wire_phases
 
-from rollout.core.decisions import ANALYSIS, GENERATION
+from rollout.core.decisions import ANALYSIS, GENERATION, Ground
 from rollout.core.plans import partner_bucket
+from rollout.core.tenants import Tenant
 from rollout.db import plans
 from rollout.db.engine import Database
 from rollout.errors import InvalidRequest, NotFound
@@ -163,3 +164,38 @@ def test_the_partners_wording_stands_beside_the_admins(services: SimpleNamespace
         "detail": "Generally available.",
         "how_to_enable": None,
     }
+
+
+def test_a_tenants_decisions_come_with_what_they_rest_on(services: SimpleNamespace, clock: Any) -> None:
+    def generation() -> Any:
+        return services.explain.of_tenant("acme")[1][0]
+
+    run = services.plans.get(GENERATION)["run"]
+    assert (generation().decision.reason, generation().ground.by) == ("not_granted", run["entered_by"])
+    clock.advance(60)
+    granted = services.grants.add(BOB, "acme", GENERATION, "beta partner", expires_at=int(clock()) + 100)
+    services.grants.set_expiry(ALICE, granted.id, int(clock()) + 200, "longer")
+    assert generation().decision.reason == "granted"
+    assert generation().ground == Ground(clock(), clock() + 200, "token:bob", "beta partner")
+    clock.advance(200)
+    assert generation().decision.reason == "grant_expired"
+    assert generation().ground == Ground(clock(), None, "token:bob", "beta partner")
+    services.features.kill(ALICE, GENERATION, "looks odd", tenant="acme")
+    assert generation().ground == Ground(clock(), None, "token:alice", "looks odd")
+    services.features.kill(BOB, GENERATION, "fire")
+    assert generation().decision.reason == "killed"
+    assert generation().ground == Ground(clock(), None, "token:bob", "fire")
+
+
+def test_the_decisions_of_many_tenants_are_those_of_each(services: SimpleNamespace) -> None:
+    for name in ("one", "two", "three"):
+        services.tenants.add(ALICE, Tenant(name, name), "more")
+    services.grants.add(ALICE, "two", GENERATION, "beta partner")
+    services.grants.add(ALICE, "three", GENERATION, "beta partner")
+    services.features.kill(ALICE, GENERATION, "looks odd", tenant="three")
+    everyone = services.tenants.page(after=None, limit=9)
+    found = services.explain.of_tenants(everyone, GENERATION)
+    for tenant in everyone:
+        alone = services.explain.explain(tenant.id, GENERATION)["decision"]
+        assert (found[tenant.id].allowed, found[tenant.id].reason) == (alone["allowed"], alone["reason"])
+    assert services.explain.of_tenants([], GENERATION) == {}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from doors import ALICE, BOB, wire
 
 from rollout.core.decisions import ANALYSIS, GENERATION, Decision
-from rollout.core.grants import Asking
+from rollout.core.grants import Asking, GrantState
+from rollout.core.tenants import Tenant
 from rollout.db.engine import Database
 from rollout.errors import Conflict, InvalidRequest, NotFound, StaleVersion
 from rollout.services.grants import Grants
@@ -194,3 +195,23 @@ def test_a_dry_run_grants_nothing(services: SimpleNamespace, grants: Grants) -> 
     assert grants.add(ALICE, "acme", GENERATION, "try", dry_run=True).state == "active"
     assert grants.page(tenant=None, feature=None, before=None, limit=9) == []
     assert services.audit.verify() is None
+
+
+def test_grants_are_found_by_the_state_that_time_gives_them(
+    services: SimpleNamespace, grants: Grants, clock: Any
+) -> None:
+    for name in ("one", "two"):
+        services.tenants.add(ALICE, Tenant(name, name), "more")
+    forever = grants.add(ALICE, "acme", GENERATION, "for good")
+    soon = grants.add(ALICE, "globex", GENERATION, "a trial", expires_at=int(clock()) + DAY)
+    over = grants.revoke(ALICE, grants.add(ALICE, "one", GENERATION, "oops").id, "a mistake")
+
+    def states() -> list[list[str]]:
+        return [
+            [grant.id for grant in grants.page(tenant=None, feature=None, state=state, before=None, limit=9)]
+            for state in get_args(GrantState)
+        ]
+
+    assert states() == [[soon.id, forever.id], [], [over.id]]
+    clock.advance(DAY)
+    assert states() == [[forever.id], [soon.id], [over.id]]
