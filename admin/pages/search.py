@@ -64,6 +64,6 @@ _PLACES: Mapping[str, Callable[[str], str]] = {
     "mtr": _at("meters"),
     "acc": _at("access-requests"),
     "usr": _at("users"),
-    "grt": lambda wanted: _address("tenants", services().grants.get(wanted).tenant_id),
-    "key": lambda wanted: _address("tenants", services().keys.owner(wanted)),
+    "grt": _at("grants"),
+    "key": lambda wanted: f"{_address('tenants', services().keys.owner(wanted))}/keys/{quote(wanted)}",
 }
