@@ -36,11 +36,11 @@ COLUMNS = (
 )  # fmt: skip
 
 MEANINGS = {
-    "minute": N_("%(tenant)s may use %(amount)s of %(feature)s a minute."),
-    "day": N_("%(tenant)s may use %(amount)s of %(feature)s a day, counted in %(tz)s."),
-    "month": N_("%(tenant)s may use %(amount)s of %(feature)s a month, counted in %(tz)s."),
-    "life": N_("%(tenant)s may use %(amount)s of %(feature)s in all."),
-    "concurrent": N_("%(tenant)s may have %(amount)s of %(feature)s under way at a time."),
+    "minute": N_("%(feature)s: %(tenant)s may use %(amount)s a minute."),
+    "day": N_("%(feature)s: %(tenant)s may use %(amount)s a day, counted in %(tz)s."),
+    "month": N_("%(feature)s: %(tenant)s may use %(amount)s a month, counted in %(tz)s."),
+    "life": N_("%(feature)s: %(tenant)s may use %(amount)s in all."),
+    "concurrent": N_("%(feature)s: %(tenant)s may have %(amount)s under way at a time."),
 }
 
 
@@ -143,7 +143,7 @@ def cap_form(meter: Meter) -> FormView:
 def meaning(limit: Limit) -> str:
     """What the meter means, in a sentence."""
     meter = limit.meter
-    feature = words.feature(meter.feature) if meter.feature else _("all features")
+    feature = words.feature(meter.feature) if meter.feature else _("All features")
     return _(
         MEANINGS[meter.period],
         tenant=meter.tenant_id,

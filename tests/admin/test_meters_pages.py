@@ -100,7 +100,7 @@ def test_a_meter_is_told_in_a_sentence_with_what_counted_and_who_changed_it(
     held = use(wired, added, 2)
     page = visit("viewer")
     page.get(f"/admin/meters/{added.id}")
-    assert "acme may use 3 images of Image generation a day, counted in Asia/Jakarta." in page.text
+    assert "Image generation: acme may use 3 images a day, counted in Asia/Jakarta." in page.text
     assert "What does not fit is refused." in page.text
     assert held in page.text
     assert "Meter added 3 system:seed as agreed" in page.text
@@ -221,7 +221,7 @@ def test_a_meter_is_added_with_what_was_left_out_filled_in(wired: Services, visi
     assert (added.name, added.cap, added.tz, added.hard) == ("money-month", 50_000, "Asia/Jakarta", True)
     page.get("/admin/meters")
     page.send("add-meter", tenant="acme", feature="", unit="image", period="life", cap="9", reason="watch")
-    assert "acme may use 9 images of all features in all." in page.follow().text
+    assert "All features: acme may use 9 images in all." in page.follow().text
 
 
 @pytest.mark.parametrize(
