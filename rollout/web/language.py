@@ -152,9 +152,12 @@ def day(value: float | str | None, none: str = "—") -> Markup:
     )
 
 
-def age(since: int) -> str:
-    """How long ago that was, in words: `3 minutes`."""
-    return str(dates.format_timedelta(timedelta(seconds=time.time() - since), locale=reader().locale))
+def age(since: int) -> Markup:
+    """How long ago that was, as `<time>` in words: `3 minutes`."""
+    passed = dates.format_timedelta(timedelta(seconds=time.time() - since), locale=reader().locale)
+    return Markup('<time datetime="{}">{}</time>').format(
+        datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), passed
+    )
 
 
 def number(value: float) -> str:
