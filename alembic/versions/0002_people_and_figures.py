@@ -99,6 +99,9 @@ def upgrade() -> None:
     with op.batch_alter_table("analysis") as batch_op:
         batch_op.create_index("ix_analysis_id", ["id"], unique=False)
 
+    with op.batch_alter_table("audit") as batch_op:
+        batch_op.create_index("ix_audit_subject_seq", ["subject", "seq"], unique=False)
+
     with op.batch_alter_table("bucket") as batch_op:
         batch_op.create_index("ix_bucket_ends", ["ends"], unique=False)
 

@@ -499,6 +499,7 @@ audit = Table(
     Column("previous_hash", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
     Index("ix_audit_tenant_id_seq", "tenant_id", "seq"),
+    Index("ix_audit_subject_seq", "subject", "seq"),  # the history of one thing
 )
 
 worker = Table(

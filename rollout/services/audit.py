@@ -55,7 +55,7 @@ class Search:
 
     @property
     def is_by_index(self) -> bool:
-        return self.subject is None and self.actor is None and self.action is None
+        return self.subject is not None or (self.actor is None and self.action is None)
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,7 @@ COUNTED = 10_000
 
 FORGOTTEN_AT_ONCE = 1_000
 SHOWN = 50
-"""Feedback items in a story."""
-
-EXAMINED_CHANGES = 10_000
-"""Changes of its tenant among which a story looks for its own."""
+"""Feedback items in a story, and changes."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +212,6 @@ def _with_hold(tx: Tx, traces: Traces, hold: Hold) -> Traces:
     said = []
     if made is not None:
         said = feedback.page(tx, Wanted(tenant=tenant_id, generation=made.id), before=None, limit=SHOWN)
-    since, subjects = audit.first_since(tx, hold.created_at), [hold.id, *(item.id for item in said)]
     return dataclasses.replace(
         traces,
         hold=hold,
@@ -224,7 +220,7 @@ def _with_hold(tx: Tx, traces: Traces, hold: Hold) -> Traces:
         meters=meters.names(tx, tenant_id, {line.meter_id for line in hold.lines}),
         images=images.of_generation(tx, tenant_id, made.id) if made else (),
         feedback=said[::-1],
-        changes=audit.about(tx, tenant_id, subjects, since=since, rows=EXAMINED_CHANGES),
+        changes=audit.about(tx, tenant_id, [hold.id, *(item.id for item in said)], limit=SHOWN),
     )
 
 
