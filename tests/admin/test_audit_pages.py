@@ -19,7 +19,7 @@ Visit = Callable[[Role], Visitor]
 def test_an_entry_shows_only_what_differs_and_why(wired: Services, visit: Visit) -> None:
     wired.tenants.change(SEED, "acme", {"name": "Acme <Ltd>"}, "their <b>wish</b>")
     page = visit("viewer")
-    page.get("/admin/audit?action=tenant.added")
+    page.get("/admin/audit?subject=acme&action=tenant.changed")
     entry = page.text[page.text.index("Tenant changed acme") :]
     assert "their &lt;b&gt;wish" in entry
     assert "name Acme Studios Acme &lt;Ltd&gt;" in entry
