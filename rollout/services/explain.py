@@ -42,9 +42,6 @@ from rollout.services.features import Features
 from rollout.services.state import State
 from rollout.sync import embedded
 
-CHANGES_IN_A_SECOND = 100
-"""So many of a tenant's changes are looked through for the one that gave a grant."""
-
 
 class Explain:
     def __init__(self, database: Database, state: State, features: Features) -> None:
@@ -110,10 +107,9 @@ class Explain:
         return Decided(decision, rests_on)
 
     def _giver(self, grant: Grant) -> str | None:
-        """Who gave it: the first to write about it, looked for from the second on in which it came to be."""
+        """Who gave it: the first to write about it."""
         with self._database.read() as tx:
-            since = audit.first_since(tx, grant.created_at)
-            rows = audit.about(tx, grant.tenant_id, [grant.id], since=since, rows=CHANGES_IN_A_SECOND)
+            rows = audit.about(tx, grant.tenant_id, [grant.id], limit=1)
         return rows[0]["actor"] if rows else None
 
 

@@ -297,9 +297,10 @@ def test_a_tenants_page_reads_a_bounded_number_of_rows_whatever_happened(
     few = queries() - before
     for number in range(30):
         wired.keys.add(SEED, "acme", NewKey(f"key {number}"), "many")
+    page.get("/admin/tenants/acme")
     before = queries()
     page.get("/admin/tenants/acme")
-    assert queries() - before <= few + 10, "the new revision is read, and the audit log searched by halving"
+    assert queries() - before == few
     assert page.text.count("rk_live_") == 20
 
 
