@@ -48,7 +48,7 @@ class InboxView(FeedbackFilter, ListView):
 
     tenant: str | None = None
     state: FeedbackState | Literal["any"] = "open"  # type: ignore[assignment]
-    limit: int = Field(20, ge=1, le=100)
+    limit: int = Field(20, ge=1, le=50)
 
     def here(self) -> Wanted:
         return replace(self.wanted(self.tenant), state=None if self.state == "any" else self.state)
