@@ -122,7 +122,10 @@ def lock(arguments: Sequence[str]) -> int:
 def screenshots(folder: Path) -> int:
     install(TEST_LOCK)
     equip()
-    return call([BIN / "python", "tests/browser/screenshots.py", folder])
+    command = ["pytest", "-q", f"-n{workers()}", "tests/browser/screenshots.py", f"--screenshots={folder}"]
+    code = step("screenshots", command)
+    print(f"The pictures are in {folder}.")
+    return code
 
 
 def test(fast: bool, expression: str | None) -> int:
@@ -138,8 +141,7 @@ def test(fast: bool, expression: str | None) -> int:
     chosen = ["-m", "not (postgres or node or browser)"] if fast else []
     chosen += ["-k", expression] if expression else []
     measured = ["--cov", "--cov-report="] if whole else []
-    workers = min(8, max(2, os.cpu_count() or 2))
-    code = step("tests", ["pytest", "-q", f"-n{workers}", f"--junit-xml={report}", *chosen, *measured])
+    code = step("tests", ["pytest", "-q", f"-n{workers()}", f"--junit-xml={report}", *chosen, *measured])
     ran, broken, skipped = count(report)
     if code and not broken:
         failed.append("tests")
@@ -161,6 +163,10 @@ def test(fast: bool, expression: str | None) -> int:
     print(f"\nFailed: {', '.join(failed) or 'none'} of the checks.")
     print(f"{passed + ran} passed, {len(failed) + broken} failed, {skipped} skipped")
     return 1 if failed or broken else 0
+
+
+def workers() -> int:
+    return min(8, max(2, os.cpu_count() or 2))
 
 
 def count(report: Path) -> tuple[int, int, int]:

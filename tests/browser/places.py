@@ -1,0 +1,121 @@
+"""Every page that people see, in one list: the tests of all pages and the screenshots walk it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from processes import Process, call
+
+GENERATION = "image-generation"
+
+
+@dataclass
+class Demo:
+    """A running `rollout demo`. `signed_in` is the browser state of its admin, once it was used to sign in."""
+
+    process: Process
+    home: Path
+    signed_in: Any = None
+
+    @property
+    def url(self) -> str:
+        return self.process.url
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What `demo.json` holds."""
+        facts: dict[str, Any] = json.loads((self.home / "demo.json").read_text())
+        return facts
+
+    def html(self, path: str) -> str:
+        """A page as its admin gets it."""
+        cookies = "; ".join(f"{cookie['name']}={cookie['value']}" for cookie in self.signed_in["cookies"])
+        status, _, page = call("GET", self.url + path, headers={"cookie": cookies})
+        assert status == 200, (path, page)
+        return str(page.decode())
+
+    def generate(self, prompt: str = "a lighthouse at dusk", tenant: str = "acme") -> dict[str, str]:
+        """The headers of a new picture's answer."""
+        body = {"prompt": prompt, "size": "1024x1024", "quality": "low"}
+        key = self.facts["tenants"][tenant]["key"]
+        status, headers, answer = call("POST", f"{self.url}/v1/images/generations", body, key=key)
+        assert status == 200, answer
+        return headers
+
+
+@dataclass(frozen=True)
+class Place:
+    """A page; one whose address is known only to a running demo is looked up there. What developers read is English alone."""
+
+    name: str
+    path: str | Callable[[Demo], str]
+    signed_in: bool = True
+    translated: bool = True
+
+    def on(self, demo: Demo) -> str:
+        return self.path if isinstance(self.path, str) else self.path(demo)
+
+
+def linked(to: str, on: str) -> Callable[[Demo], str]:
+    """The first link on a page to an address that begins so."""
+
+    def look(demo: Demo) -> str:
+        found = re.search(rf'href="({re.escape(to)}[^"?#]+)"', demo.html(on))
+        assert found, f"{on} has no link to {to}..."
+        return found[1]
+
+    return look
+
+
+def sign_in_link(demo: Demo) -> str:
+    return str(demo.facts["console"]).removeprefix(demo.url)
+
+
+def handle(demo: Demo) -> str:
+    return f"/f/{demo.generate()['x-rollout-feedback']}"
+
+
+PLACES = (
+    Place("sign-in", "/admin/sign-in", signed_in=False),
+    Place("sign-in-link", sign_in_link, signed_in=False),
+    Place("home", "/admin"),
+    Place("search", "/admin/search?q=nobody"),
+    Place("tenants", "/admin/tenants"),
+    Place("tenant", "/admin/tenants/hooli"),
+    Place("keys", "/admin/tenants/hooli/keys"),
+    Place("key", linked("/admin/tenants/hooli/keys/", on="/admin/tenants/hooli/keys")),
+    Place("grants", "/admin/grants"),
+    Place("grant", linked("/admin/grants/", on="/admin/grants")),
+    Place("access-requests", "/admin/access-requests"),
+    Place("access-request", linked("/admin/access-requests/", on="/admin/access-requests")),
+    Place("plans", "/admin/plans"),
+    Place("plan", f"/admin/plans/{GENERATION}"),
+    Place("plan-advance", f"/admin/plans/{GENERATION}/advance"),
+    Place("meters", "/admin/meters"),
+    Place("meter", linked("/admin/meters/", on="/admin/tenants/hooli")),
+    Place("holds", "/admin/holds"),
+    Place("hold", linked("/admin/holds/", on="/admin/holds")),
+    Place("feedback", "/admin/feedback"),
+    Place("feedback-item", linked("/admin/feedback/", on="/admin/feedback")),
+    Place("requests", "/admin/requests"),
+    Place("request", linked("/admin/requests/", on="/admin/requests")),
+    Place("request-rated", linked("/admin/requests/", on="/admin/feedback")),
+    Place("explain", f"/admin/explain?tenant=globex&feature={GENERATION}"),
+    Place("audit", "/admin/audit"),
+    Place("audit-verified", "/admin/audit/verify"),
+    Place("kill", "/admin/kill"),
+    Place("kill-feature", f"/admin/kill/{GENERATION}"),
+    Place("users", "/admin/users"),
+    Place("user", linked("/admin/users/", on="/admin/users")),
+    Place("me", "/admin/me"),
+    Place("rate", handle, signed_in=False),
+    Place("docs", "/docs", signed_in=False, translated=False),
+    Place("errors", "/docs/errors", signed_in=False, translated=False),
+    Place("error", "/docs/errors/insufficient_quota", signed_in=False, translated=False),
+    Place("not-found", "/admin/tenants/nobody"),
+)

@@ -1,0 +1,104 @@
+"""Every page, in both languages, light and dark, wide and narrow: usable by all, quiet, light to load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from places import PLACES, Demo, Place
+from playwright.sync_api import Page
+
+from rollout.app import build, create_app
+from rollout.settings import Settings
+
+WIDE, ZOOMED, NARROW = 1280, 640, 375
+"""ZOOMED is what a page has of WIDE at 200 %."""
+
+FIRST_LOAD, LATER_LOAD, RATING = 60_000, 20_000, 15_000
+"""Bytes on the wire, headers included, pictures that were generated not."""
+
+SHORTEN = """
+document.querySelectorAll("tbody tr:nth-child(n+6), [data-item]:nth-of-type(n+6)").forEach((row) => row.remove())
+"""
+"""The fiftieth row of a list is like the fifth, and axe takes its time for each."""
+
+Visitor = Callable[..., Page]
+
+every_place = pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
+
+
+def test_the_list_of_pages_is_complete(demo: Demo) -> None:
+    app = create_app(build(Settings.from_env({"ROLLOUT_HOME": str(demo.home)})))
+    with app.test_request_context():
+        address = app.url_map.bind("localhost")
+        listed = {address.match(place.on(demo).partition("?")[0])[0] for place in PLACES}
+    pages = {
+        rule.endpoint
+        for rule in app.url_map.iter_rules()
+        if "GET" in (rule.methods or ()) and rule.rule.startswith(("/admin", "/docs", "/f/"))
+        if not rule.rule.startswith(("/admin/api/", "/admin/static/"))
+    }
+    assert pages - listed == {"admin.pages.kill.show_acks"}
+
+
+@every_place
+@pytest.mark.parametrize("language", ["en", "id"])
+def test_a_page_hinders_nobody_light_and_dark_wide_and_narrow(
+    place: Place, language: str, demo: Demo, visitor: Visitor, axe: Callable[[Page], list[str]]
+) -> None:
+    page = visitor(language=language, signed_in=place.signed_in)
+    page.goto(place.on(demo))
+    assert page.locator("html").get_attribute("lang") == (language if place.translated else "en")
+    page.evaluate(SHORTEN)
+    hindrances = set()
+    for width in (WIDE, NARROW):
+        page.set_viewport_size({"width": width, "height": 800})
+        for theme in ("light", "dark"):
+            page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+            hindrances |= {f"{width} px, {theme}: {line}" for line in axe(page)}
+    assert not hindrances, "\n".join(sorted(hindrances))
+
+
+@every_place
+def test_nothing_scrolls_sideways_on_a_narrow_screen_or_at_twice_the_size(
+    place: Place, demo: Demo, visitor: Visitor
+) -> None:
+    for language in ("en", "id"):
+        page = visitor(language=language, signed_in=place.signed_in)
+        page.goto(place.on(demo))
+        for width in (ZOOMED, NARROW):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (language, width)
+
+
+@every_place
+def test_a_page_is_light_to_load_and_lighter_the_second_time(
+    place: Place, demo: Demo, visitor: Visitor
+) -> None:
+    page = visitor(signed_in=place.signed_in)
+    path = place.on(demo)
+    requests, transferred = weigh(page, path)
+    assert requests <= 6
+    assert transferred <= (RATING if place.name == "rate" else FIRST_LOAD)
+    assert weigh(page, path)[1] <= LATER_LOAD
+
+
+def weigh(page: Page, path: str) -> tuple[int, int]:
+    """(requests, bytes) that went over the wire for a page."""
+    wire = page.context.new_cdp_session(page)
+    urls: dict[str, str] = {}
+    loaded: dict[str, int] = {}
+    wire.on(
+        "Network.requestWillBeSent", lambda event: urls.update({event["requestId"]: event["request"]["url"]})
+    )
+    wire.on(
+        "Network.loadingFinished",
+        lambda event: loaded.update({event["requestId"]: event["encodedDataLength"]}),
+    )
+    wire.send("Network.enable")
+    page.goto(path)
+    wire.detach()
+    weights = [
+        size for request, size in loaded.items() if size and "/api/v1/images/" not in urls.get(request, "")
+    ]
+    return len(weights), sum(weights)
