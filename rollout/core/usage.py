@@ -111,7 +111,9 @@ def dimensions(text: str | None, allowed: Sequence[str]) -> tuple[str, ...]:
     asked = tuple(dict.fromkeys(part.strip() for part in text.split(","))) if text else ()
     for name in asked:
         if name not in allowed:
-            raise InvalidRequest(f"A report is cut by {', '.join(allowed)}; not by {name[:50]!r}.", param="by")
+            raise InvalidRequest(
+                f"A report is cut by {', '.join(allowed)}; not by {name[:50]!r}.", param="by"
+            )
     return asked
 
 
