@@ -100,10 +100,14 @@ NOT_LINKED = {"/admin/sign-in", "/admin/sign-in/link", "/admin/static/<name>"}
 """For people who are not signed in, and files."""
 
 
+DOORS = ["/admin", "/admin/search?q=h", "/admin/kill/image-generation", "/admin/kill/image-generation/acks"]
+"""Where a walk begins: at home, and at what is reached by a form."""
+
+
 def walk(app: Flask, visitor: Visitor) -> dict[str, list[str]]:
-    """Follow every link from the home page: the pages of each rule, as `{rule: [html]}`."""
+    """Follow every link from the doors on: the pages of each rule, as `{rule: [html]}`."""
     seen: dict[str, list[str]] = {}
-    waiting, known = ["/admin"], {"/admin"}
+    waiting, known = [*DOORS], {*DOORS}
     while waiting:
         path = waiting.pop(0)
         rule, _ = app.url_map.bind("localhost").match(path.partition("?")[0], "GET", return_rule=True)
