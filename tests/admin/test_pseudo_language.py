@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 
 import pytest
-from console import Visitor
+from console import SEED, Visitor
 from flask import Flask
 
 from rollout.app import build, create_app
@@ -82,6 +82,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     history.live_through(settings)
     seed(settings)
     built = build(settings)
+    built.features.kill(SEED, "image-analysis", "for its page")
     built.state.refresh()
     yield built
     built.close()
@@ -100,8 +101,8 @@ NOT_LINKED = {"/admin/sign-in", "/admin/sign-in/link", "/admin/static/<name>"}
 """For people who are not signed in, and files."""
 
 
-DOORS = ["/admin", "/admin/search?q=h", "/admin/kill/image-generation", "/admin/kill/image-generation/acks"]
-"""Where a walk begins: at home, and at what is reached by a form."""
+DOORS = ["/admin", "/admin/search?q=h", "/admin/kill/image-analysis/acks"]
+"""Where a walk begins: at home, and at what is reached by a form or for a moment only."""
 
 
 def walk(app: Flask, visitor: Visitor) -> dict[str, list[str]]:
