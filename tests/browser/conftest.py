@@ -29,6 +29,7 @@ import dev
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 LOCALES = {"en": "en-GB", "id": "id-ID"}
+TIMEZONE = "Asia/Jakarta"
 STANDARDS = ("wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice")
 TELL_VIOLATIONS = """
 addEventListener("securitypolicyviolation", (event) =>
@@ -76,7 +77,7 @@ def started(browser: Browser, starter: Starter, home: Path) -> Demo:
 
 def entered(browser: Browser, running: Demo) -> Demo:
     """`running`, after its admin signed in by password."""
-    with browser.new_context(base_url=running.url) as context:
+    with browser.new_context(base_url=running.url, locale=LOCALES["en"], timezone_id=TIMEZONE) as context:
         page = context.new_page()
         page.goto("/admin/sign-in")
         page.get_by_label("Email").fill(running.facts["admin"]["email"])
@@ -109,7 +110,7 @@ def visitor(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Callab
         context = browser.new_context(
             base_url=place.url,
             locale=LOCALES[language],
-            timezone_id="Asia/Jakarta",
+            timezone_id=TIMEZONE,
             color_scheme=theme,
             reduced_motion="reduce",
             viewport={"width": width, "height": 800},
