@@ -1,6 +1,8 @@
 """The words that pages say, as found in the source, and the catalogues that hold them in other languages.
 
-python tests/messages.py     bring the catalogues up to date: new words come in untranslated, words that nobody says go out
+    python tests/messages.py     bring the catalogues up to date: new words come in untranslated, words that nobody says go out
+
+What is raised as a literal is found too, for the console shows errors.
 """
 
 from __future__ import annotations

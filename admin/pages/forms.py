@@ -1,13 +1,15 @@
 """Forms: read by the same shapes as the API's bodies, and shown again with what was typed when a rule refuses them.
 
-@routes.post("/meters/<meter_id>")
-@operation("Change a meter's cap", auth=editor)
-def change_meter(meter_id: str) -> Answer:
-    def act() -> None:
-        form = read(CapForm)
-        services().meters.change(actor(), meter_id, {"cap": form.cap}, form.reason, based_on=form.version)
+    @routes.post("/meters/<meter_id>")
+    @operation("Change a meter's cap", auth=editor)
+    def change_meter(meter_id: str) -> Answer:
+        def act() -> None:
+            form = read(CapForm)
+            services().meters.change(actor(), meter_id, {"cap": form.cap}, form.reason, based_on=form.version)
 
-    return attempt(act, then=url_for(".show_meter", meter_id=meter_id), again=lambda: show_meter(meter_id))
+        return attempt(act, then=url_for(".show_meter", meter_id=meter_id), again=lambda: show_meter(meter_id))
+
+A change that was made leads on with `?done=` its audit entry, of which the next page tells.
 """
 
 from __future__ import annotations
