@@ -125,6 +125,13 @@ def test_run_starts_the_demo_in_its_own_place_with_the_arguments_given(checkout:
     assert calls(checkout) == ["rollout demo --listen 127.0.0.1:0"]
 
 
+def test_screenshots_go_into_the_folder_named(checkout: Path) -> None:
+    done = dev(checkout, "screenshots", "shots")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "The pictures are in shots."
+    assert calls(checkout)[-1].endswith("tests/browser/screenshots.py --screenshots=shots")
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_ending_it_ends_every_child(checkout: Path, sent: signal.Signals) -> None:
     """Also one that ignores Ctrl-C, as what a shell starts behind does; it holds a pipe while it lives."""
