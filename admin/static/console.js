@@ -38,22 +38,26 @@
     });
   }
 
-  // Single keys, for those who left them on: j/k walk the items of a list, `data-key` names what a key presses in the current one.
+  // Single keys, for those who left them on: j/k walk the items of a list, `data-key` names what a key presses in the current one, which is
+  // the one that had the focus last. Enter on a link or a button is theirs.
   const keys = document.documentElement.hasAttribute("data-shortcuts");
   const items = () => [...document.querySelectorAll("[data-item]")];
   const current = () => document.querySelector("[data-item].current");
   const go = (item) => {
-    if (!item) return;
-    current()?.classList.remove("current");
-    item.classList.add("current");
-    item.focus({ preventScroll: true });
-    item.scrollIntoView({ block: "nearest" });
+    item?.focus({ preventScroll: true });
+    item?.scrollIntoView({ block: "nearest" });
   };
   const step = (by) => {
     const all = items();
     const at = all.indexOf(current());
     go(all[at < 0 ? 0 : Math.min(Math.max(at + by, 0), all.length - 1)]);
   };
+  document.addEventListener("focusin", (event) => {
+    const item = event.target.closest("[data-item]");
+    if (!item) return;
+    current()?.classList.remove("current");
+    item.classList.add("current");
+  });
   if (keys) go(items().find((item) => `#${item.id}` === location.hash));
   document.addEventListener("keydown", (event) => {
     if (!keys || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -61,8 +65,9 @@
     if (event.key === "/") { event.preventDefault(); document.getElementById("search")?.focus(); return; }
     if (event.key === "j" && items().length) return step(1);
     if (event.key === "k" && items().length) return step(-1);
-    const pressed = (current() || document).querySelector(`[data-key="${CSS.escape(event.key)}"]`)
-      || document.querySelector(`[data-key="${CSS.escape(event.key)}"]:not([data-item] *)`);
+    if (event.key === "Enter" && event.target.closest("a, button, summary, input")) return;
+    const named = `[data-key="${CSS.escape(event.key)}"]`;
+    const pressed = current()?.querySelector(named) || document.querySelector(`${named}:not([data-item] *)`);
     if (pressed) { event.preventDefault(); pressed.click(); }
   });
 })();

@@ -143,7 +143,9 @@ class Partner:
 
     def rate(self, about: dict[str, str], rating: str, comment: str | None = None) -> dict[str, Any]:
         """What an end user said `about` a handle, or a generation and an end user."""
-        status, _, item = self.call("POST", "/api/v1/feedback", {**about, "rating": rating, "comment": comment})
+        status, _, item = self.call(
+            "POST", "/api/v1/feedback", {**about, "rating": rating, "comment": comment}
+        )
         assert status == 201, item
         return dict(item)
 
