@@ -59,33 +59,30 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def demo(browser: Browser, shared_starter: Starter, tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """For tests that change nothing another test looks at."""
-    return started(browser, shared_starter, tmp_path_factory.mktemp("demo"))
+def enter(browser: Browser) -> Callable[[Demo], Demo]:
+    """`enter(demo)` signs its admin in, by password, and gives it back."""
+
+    def entered(running: Demo) -> Demo:
+        with browser.new_context(base_url=running.url, locale=LOCALES["en"], timezone_id=TIMEZONE) as context:
+            page = context.new_page()
+            page.goto("/admin/sign-in")
+            page.get_by_label("Email").fill(running.facts["admin"]["email"])
+            page.get_by_label("Password").fill(running.facts["admin"]["password"])
+            page.get_by_role("button", name="Sign in").click()
+            page.get_by_role("navigation", name="Console").wait_for()
+            running.signed_in = context.storage_state()
+        return running
+
+    return entered
 
 
-@pytest.fixture(scope="module")
-def own_demo(browser: Browser, shared_starter: Starter, tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """This file's own, to change at will."""
-    return started(browser, shared_starter, tmp_path_factory.mktemp("demo"))
-
-
-def started(browser: Browser, starter: Starter, home: Path) -> Demo:
-    """A new demo, whose admin has signed in once."""
-    return entered(browser, Demo(starter.demo(home), home))
-
-
-def entered(browser: Browser, running: Demo) -> Demo:
-    """`running`, after its admin signed in by password."""
-    with browser.new_context(base_url=running.url, locale=LOCALES["en"], timezone_id=TIMEZONE) as context:
-        page = context.new_page()
-        page.goto("/admin/sign-in")
-        page.get_by_label("Email").fill(running.facts["admin"]["email"])
-        page.get_by_label("Password").fill(running.facts["admin"]["password"])
-        page.get_by_role("button", name="Sign in").click()
-        page.get_by_role("navigation", name="Console").wait_for()
-        running.signed_in = context.storage_state()
-    return running
+@pytest.fixture(scope="session")
+def demo(
+    enter: Callable[[Demo], Demo], shared_starter: Starter, tmp_path_factory: pytest.TempPathFactory
+) -> Demo:
+    """All tests share it: what one changes for everybody, it changes back."""
+    home = tmp_path_factory.mktemp("demo")
+    return enter(Demo(shared_starter.demo(home), home))
 
 
 @pytest.fixture

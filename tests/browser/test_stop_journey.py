@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import entered
 from people import Mouse, Partner, Person, admin, new_partner, steadily
 from places import GENERATION, Demo
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 from processes import Starter, wait_until
 
 from rollout.cli import demonstration
@@ -25,11 +24,13 @@ def running(demo: Demo) -> Iterator[Demo]:
 
 
 @pytest.fixture(scope="module")
-def two_workers(browser: Browser, shared_starter: Starter, new_database: Callable[..., str]) -> Demo:
+def two_workers(
+    enter: Callable[[Demo], Demo], shared_starter: Starter, new_database: Callable[..., str]
+) -> Demo:
     """The demo's tenants on PostgreSQL, served by two processes."""
     service = shared_starter.service(new_database("postgresql"), workers=2)
     demonstration.write_file(Settings.from_env(service.environ), service.demo)
-    return entered(browser, Demo(service, Path(service.environ["ROLLOUT_HOME"])))
+    return enter(Demo(service, Path(service.environ["ROLLOUT_HOME"])))
 
 
 def go_on(demo: Demo) -> None:
