@@ -50,7 +50,8 @@ class Unsent:
     @property
     def shown(self) -> list[tuple[str, str]]:
         """What a person typed or chose."""
-        return [(name, value) for name, value in self.fields if name != "version" and name[:1] != "_"]
+        own = ("version", "next")
+        return [(name, value) for name, value in self.fields if value and name not in own and name[:1] != "_"]
 
 
 def sign_in_first() -> Response:
