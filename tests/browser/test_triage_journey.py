@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -101,6 +102,24 @@ def test_single_keys_are_letters_where_somebody_types_and_for_those_who_switched
     Keyboard(page).fill(page.get_by_role("searchbox", name="Search"), "jesk")
     page.keyboard.press("Control+e")
     assert inbox.count() == {"open": 20}
+
+
+def test_enter_opens_the_item_that_is_focused_and_on_a_link_it_is_the_links(visitor: Visitor) -> None:
+    page = visitor(signed_in=True)
+    page.goto("/admin/tenants")
+    tenants = page.locator("tr[data-item] th a")
+    second, third = (tenants.nth(position).get_attribute("href") for position in (1, 2))
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(f"{second}$"))
+    page.go_back()
+    Keyboard(page).press(tenants.nth(2))
+    expect(page).to_have_url(re.compile(f"{third}$"))
+    page.go_back()
+    page.keyboard.press("j")
+    Keyboard(page).press(page.get_by_role("link", name="Home"))
+    expect(page.get_by_role("heading", level=1)).to_have_text("Home")
 
 
 def test_twenty_items_by_the_mouse_in_bulk_and_back(inbox: Inbox, visitor: Visitor) -> None:
