@@ -90,7 +90,9 @@ class Sessions:
             return _let_in(users.get(tx, owner) if owner else None)
 
     def identify(self, secret: str) -> Session | None:
-        """Whose session this is; None: no session, ended, or of a disabled user."""
+        """Whose session this is; None: no session, ended, or of a disabled user. Nobody's secret is not looked up."""
+        if not secret:
+            return None
         with self._database.read() as tx:
             found = sessions.find(tx, self._hash(secret))
         now = self._clock()
