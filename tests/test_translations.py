@@ -7,8 +7,9 @@ import re
 import messages
 import pytest
 from babel.messages.catalog import Message
+from flask import Flask
 
-from rollout.web.language import LANGUAGES, SOURCE, catalogue
+from rollout.web.language import LANGUAGES, SOURCE, catalogue, said
 
 OTHERS = sorted(set(LANGUAGES) - {SOURCE})
 PLACE = re.compile(r"%\(\w+\)[sd]|\{\w*\}|`[^`]+`")
@@ -54,3 +55,10 @@ def test_a_catalogue_is_what_readers_get(language: str) -> None:
 
 def test_a_word_that_no_catalogue_holds_stays_english() -> None:
     assert catalogue("id").gettext("A word that nobody translated") == "A word that nobody translated"
+
+
+def test_what_a_service_says_is_escaped_marked_as_english_and_code_stands_out() -> None:
+    with Flask("reader").test_request_context(headers={"Accept-Language": "id"}):
+        assert said("Send `If-Match` <b>") == '<span lang="en">Send <code>If-Match</code> &lt;b&gt;</span>'
+        assert said("The request is not valid.") == "Permintaan tidak valid."
+        assert said("") == ""

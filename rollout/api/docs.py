@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ from typing import Any
 
 import orjson
 from flask import Blueprint
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from rollout.errors import NotFound, QuotaExceeded, RolloutError, all_errors
+from rollout.web.language import marked
 from rollout.web.operation import Answer, operation, public
 from rollout.web.pages import plain
 from rollout.web.problems import Surface, envelope, status_of
@@ -128,8 +128,7 @@ def error(code: str) -> Answer:
 @routes.app_template_filter("prose")
 def prose(text: str) -> Markup:
     """Paragraphs parted by blank lines, with `code` in backticks, as HTML."""
-    marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text.strip())))
-    return Markup("\n".join(f"<p>{paragraph}</p>" for paragraph in marked.split("\n\n")))
+    return Markup("\n").join(Markup("<p>{}</p>").format(marked(part)) for part in text.strip().split("\n\n"))
 
 
 def _file(name: str) -> str:

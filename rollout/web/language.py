@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import gettext
 import io
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -119,11 +120,18 @@ def catalogue(language: str) -> gettext.NullTranslations:
 
 def said(text: str) -> Markup:
     """A sentence that the service made: in the reader's language where the catalogue has it, else marked as English."""
+    if not text:  # to which gettext answers with the catalogue's head
+        return Markup()
     language = reader().language
     words = catalogue(language).gettext(text)
     if language == SOURCE or words != text:
-        return Markup(escape(words))
-    return Markup('<span lang="{}">{}</span>').format(SOURCE, text)
+        return marked(words)
+    return Markup('<span lang="{}">{}</span>').format(SOURCE, marked(text))
+
+
+def marked(text: str) -> Markup:
+    """Text with what stands in `backticks` as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 # -- values --------------------------------------------------------------------------------------------------
