@@ -9,11 +9,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-import structlog
 from click.testing import CliRunner, Result
 from doors import ALICE, GLOBEX
 
-from rollout import log
 from rollout.app import build
 from rollout.cli.main import main
 from rollout.core.audit import Actor
@@ -27,10 +25,8 @@ WHY = ("--reason", "because")
 
 
 @pytest.fixture
-def environ(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Settings for a command; its logs go nowhere, and it leaves no logger behind that remembers its streams."""
-    sink = structlog.ReturnLoggerFactory()
-    monkeypatch.setattr(log, "configure", lambda *_: structlog.configure(logger_factory=sink))
+def environ(database_url: str, tmp_path: Path) -> dict[str, str]:
+    """Settings for a command."""
     return {
         "ROLLOUT_HOME": str(tmp_path),
         "ROLLOUT_DATABASE_URL": database_url,
@@ -47,7 +43,6 @@ def services(environ: dict[str, str]) -> Iterator[Services]:
         wired.plans.ensure_plan(change)
     yield wired
     wired.close()
-    structlog.reset_defaults()
 
 
 @pytest.fixture

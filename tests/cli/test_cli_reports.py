@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from click.testing import CliRunner, Result
 from doors import ACME, ALICE, BOB, GLOBEX
 from uses import Uses, analysis, generation
 
-from rollout import log
 from rollout.app import build
 from rollout.cli.main import main
 from rollout.core.decisions import GENERATION
@@ -31,8 +29,6 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
-    sink = structlog.ReturnLoggerFactory()
-    monkeypatch.setattr(log, "configure", lambda *_: structlog.configure(logger_factory=sink))
     monkeypatch.setenv("ROLLOUT_HOME", str(tmp_path))
     settings = Settings.from_env({"ROLLOUT_HOME": str(tmp_path)})
     migrate.upgrade(settings.database)
@@ -41,7 +37,6 @@ def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servic
     built.tenants.add(BOB, GLOBEX, "signed on Tuesday")
     yield built
     built.close()
-    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from click.testing import CliRunner, Result
 
-from rollout import log
 from rollout.app import build
 from rollout.cli.main import main
 from rollout.services.registry import Services
@@ -26,12 +24,8 @@ PASSWORD = "correct horse battery"
 
 
 @pytest.fixture
-def environ(
-    new_database: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, str]:
-    """Settings for a command; its logs go nowhere, and it leaves no logger behind that remembers its streams."""
-    sink = structlog.ReturnLoggerFactory()
-    monkeypatch.setattr(log, "configure", lambda *_: structlog.configure(logger_factory=sink))
+def environ(new_database: Callable[..., str], tmp_path: Path) -> dict[str, str]:
+    """Settings for a command."""
     return {
         "ROLLOUT_HOME": str(tmp_path),
         "ROLLOUT_DATABASE_URL": new_database("sqlite"),
@@ -45,7 +39,6 @@ def services(environ: dict[str, str]) -> Iterator[Services]:
     wired = build(Settings.from_env(environ))
     yield wired
     wired.close()
-    structlog.reset_defaults()
 
 
 @pytest.fixture
