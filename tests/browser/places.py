@@ -76,6 +76,15 @@ def sign_in_link(demo: Demo) -> str:
     return str(demo.facts["console"]).removeprefix(demo.url)
 
 
+def stopped(demo: Demo) -> str:
+    """The page of a stop, of one partner's analysis."""
+    token, body = demo.facts["admin"]["token"], {"tenant": "soylent", "reason": "its page is looked at"}
+    kill = f"{demo.url}/admin/api/v1/features/image-analysis/kill"
+    status, _, answer = call("POST", kill, body, key=token)
+    assert status == 200, answer
+    return "/admin/kill/image-analysis?tenant=soylent"
+
+
 def handle(demo: Demo) -> str:
     return f"/f/{demo.generate()['x-rollout-feedback']}"
 
@@ -109,7 +118,7 @@ PLACES = (
     Place("audit", "/admin/audit"),
     Place("audit-verified", "/admin/audit/verify"),
     Place("kill", "/admin/kill"),
-    Place("kill-feature", f"/admin/kill/{GENERATION}"),
+    Place("kill-feature", stopped),
     Place("users", "/admin/users"),
     Place("user", linked("/admin/users/", on="/admin/users")),
     Place("me", "/admin/me"),
