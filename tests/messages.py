@@ -28,6 +28,43 @@ KEYWORDS = {"_": None, "N_": None, "gettext": None, "ngettext": (1, 2)}
 OPTIONS = {"**.html": {"silent": "false", "trimmed": "true"}}
 
 
+PARTNERS_ALONE = (
+    "admin/api/",
+    "rollout/api/",
+    "rollout/db/",
+    "rollout/providers/",
+    "rollout/core/analyses",
+    "rollout/core/catalogue",
+    "rollout/core/images",
+    "rollout/core/prices",
+    "rollout/core/rehearsal",
+    "rollout/services/models",
+    "rollout/services/sandbox",
+    "rollout/services/upstream",
+    "rollout/web/admission",
+    "rollout/web/auth",
+    "rollout/web/body",
+)
+"""Where sentences around values are made that no page says of itself: a refusal's story quotes what its caller was told."""
+
+VALIDATOR = (
+    "Field required.",
+    "Input should be a valid integer.",
+    "Input should be a valid integer, unable to parse string as an integer.",
+    "Input should be a valid string.",
+    "Input should be greater than or equal to {}.",
+    "Input should be less than or equal to {}.",
+    "Extra inputs are not permitted.",
+    "String should have at most {} characters.",
+    "Must be a date such as 2027-03-01, or a time such as 2027-03-01T17:00.",
+    "Must lie between the years 2000 and 2200.",
+)
+"""What the validator of forms says."""
+
+FEW = 8
+"""A sentence with fewer letters of its own around its values would be found in anything."""
+
+
 def said() -> Catalog:
     """Every message: of templates and Python, the errors' own words, and what is raised word for word."""
     found = Catalog(fuzzy=False)
@@ -37,21 +74,28 @@ def said() -> Catalog:
     for error in all_errors():
         found.add(error.default_message())
         found.add(error.remedy)
-    for text in raised():
+    for text in (*raised(), *VALIDATOR):
         found.add(text)
     return found
 
 
 def raised() -> Iterator[str]:
-    """Messages and remedies of errors that are literals: the console shows them too."""
+    """Messages and remedies of errors, with `{}` for values: the console shows them too."""
     names = {error.__name__ for error in all_errors()}
     for file in (path for folder in ("rollout", "admin") for path in (ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
                 told = [*node.args[:1], *(word.value for word in node.keywords if word.arg == "remedy")]
-                yield from (
-                    one.value for one in told if isinstance(one, ast.Constant) and isinstance(one.value, str)
-                )
+                yield from filter(None, (_sentence(one, file) for one in told))
+
+
+def _sentence(node: ast.expr, file: Path) -> str | None:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if not isinstance(node, ast.JoinedStr) or str(file.relative_to(ROOT)).startswith(PARTNERS_ALONE):
+        return None
+    parts = [str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values]
+    return "".join(parts) if sum(map(str.isalpha, "".join(parts))) >= FEW else None
 
 
 def file_of(language: str) -> Path:

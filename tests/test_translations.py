@@ -61,4 +61,6 @@ def test_what_a_service_says_is_escaped_marked_as_english_and_code_stands_out() 
     with Flask("reader").test_request_context(headers={"Accept-Language": "id"}):
         assert said("Send `If-Match` <b>") == '<span lang="en">Send <code>If-Match</code> &lt;b&gt;</span>'
         assert said("The request is not valid.") == "Permintaan tidak valid."
+        assert said("There is no meter 'mtr_<1>'.") == "Tidak ada meter &#39;mtr_&lt;1&gt;&#39;."
+        assert said("A cap is a whole number from 0 to 9.") == "Batas adalah bilangan bulat dari 0 sampai 9."
         assert said("") == ""

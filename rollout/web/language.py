@@ -19,6 +19,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel import Locale, dates, numbers
+from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from flask import Flask, g, has_request_context, request
@@ -109,13 +110,29 @@ def ngettext(one: str, many: str, n: int, **values: object) -> str:
 @functools.cache
 def catalogue(language: str) -> gettext.NullTranslations:
     """The words of a language; the source has none of its own."""
-    source = files("rollout.web").joinpath(f"translations/{language}.po")
-    if language == SOURCE or not source.is_file():
+    if language == SOURCE:
         return gettext.NullTranslations()
     compiled = io.BytesIO()
-    write_mo(compiled, read_po(io.BytesIO(source.read_bytes()), locale=language))
+    write_mo(compiled, _messages(language))
     compiled.seek(0)
     return gettext.GNUTranslations(compiled)
+
+
+@functools.cache
+def _patterns(language: str) -> list[tuple[re.Pattern[str], str]]:
+    """Sentences made around values, `There is no tenant {}.`, as what finds them and what they are in the language; the longest first."""
+    if language == SOURCE:
+        return []
+    sentences = [(str(one.id), str(one.string)) for one in _messages(language) if "{}" in str(one.id)]
+    return [
+        (re.compile("(.+?)".join(map(re.escape, source.split("{}"))), re.DOTALL), words)
+        for source, words in sorted(sentences, key=lambda pair: -len(pair[0]))
+    ]
+
+
+def _messages(language: str) -> Catalog:
+    source = files("rollout.web").joinpath(f"translations/{language}.po")
+    return read_po(io.BytesIO(source.read_bytes()), locale=language)
 
 
 def said(text: str) -> Markup:
@@ -123,10 +140,22 @@ def said(text: str) -> Markup:
     if not text:  # to which gettext answers with the catalogue's head
         return Markup()
     language = reader().language
-    words = catalogue(language).gettext(text)
+    words = _reworded(text, language)
     if language == SOURCE or words != text:
         return marked(words)
     return Markup('<span lang="{}">{}</span>').format(SOURCE, marked(text))
+
+
+def _reworded(text: str, language: str) -> str:
+    """`text` as the catalogue has it, word for word or around its values; as it is when it has neither."""
+    words = catalogue(language).gettext(text)
+    if words != text:
+        return words
+    for pattern, sentence in _patterns(language):
+        if found := pattern.fullmatch(text):
+            parts = sentence.split("{}")
+            return parts[0] + "".join(map("".join, zip(found.groups(), parts[1:], strict=True)))
+    return text
 
 
 def marked(text: str) -> Markup:
