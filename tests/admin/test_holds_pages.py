@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -48,7 +49,7 @@ def test_the_list_shows_what_is_open_with_its_age(wired: Services, visit: Visit,
     page.get("/admin/holds")
     assert unknown in page.text
     assert over not in page.text
-    assert "0 seconds" in page.text or "1 second" in page.text
+    assert re.search(r"\b\d+ seconds?\b", page.text)
     assert over in page.get("/admin/holds?state=all").text
 
 
