@@ -221,13 +221,21 @@ meter = Table(
     Column("tenant_id", Id, primary_key=True),
     Column("id", Id, primary_key=True),
     Column("name", String(64), nullable=False),  # the policy's name on the wire
-    Column("level", String(16), nullable=False),
+    Column("level", String(16), nullable=False),  # platform, phase, tenant, feature, api_key, end_user
+    Column(
+        "subject", String(255)
+    ),  # the phase, key or end user that it limits; null: each key, each end user
     Column("feature", Id),
     Column("unit", String(16), nullable=False),
     Column("period", String(16), nullable=False),
     Column("tz", String(64), nullable=False),
+    Column("zones", Json),  # [[since, tz], ...]: changes of tz, each from the end of a window on
     Column("cap", BigInteger, nullable=False),
+    Column("scheduled", Json),  # [[at, cap], ...]: caps to come, in order of time
     Column("hard", sa.Boolean(), nullable=False),
+    Column("thresholds", Json, nullable=False, server_default="[50, 80, 100]"),  # percent of the cap
+    Column("effective_at", BigInteger),  # counts from then on, and not from `until` on
+    Column("until", BigInteger),
     Column("archived_at", BigInteger),
     Column("version", Integer, nullable=False),
     Column("created_at", BigInteger, nullable=False),
@@ -252,6 +260,12 @@ bucket = Table(
     Column("cap", BigInteger, nullable=False),
     Column("used", BigInteger, nullable=False),
     Column("held", BigInteger, nullable=False),
+    Column("topups", Json),  # [[id, amount, effective, expires], ...]: those in force or to come
+    Column("topped", BigInteger, nullable=False, server_default="0"),  # what ended top-ups leave in the cap
+    Column(
+        "alerted", Integer, nullable=False, server_default="0"
+    ),  # the highest threshold that was told, percent
+    Column("exhausted_at", BigInteger),  # when a request first did not fit
     CheckConstraint("used >= 0", name="used_not_negative"),
     CheckConstraint("held >= 0", name="held_not_negative"),
     Index("ix_bucket_ends", "ends"),  # the windows of now, of all tenants
@@ -284,6 +298,10 @@ hold = Table(
     ),  # held, dispatched: the owner's lease; unknown: when the grace ends; else null
     Column("upstream_id", String(200)),
     Column("result", Json),
+    Column(
+        "unsent", sa.Boolean(), nullable=False, server_default=sa.false()
+    ),  # the caller left before the answer
+    Column("evidence", Json),  # what was found out of an unknown outcome: [{"at", "by", "found"}, ...]
     Column(
         "resolution", Text
     ),  # why it ended as it did: vendor's answer, sweeper, estimate, a person's reason
@@ -323,9 +341,12 @@ entry = Table(
     Column("meter_id", Id, nullable=False),
     Column("subject", Id, nullable=False),
     Column("start", BigInteger, nullable=False),
-    Column("kind", String(16), nullable=False),  # reserve, settle, void, slot, late
+    Column("kind", String(16), nullable=False),  # reserve, settle, void, slot, late, adjust, topup, expire
     Column("d_used", BigInteger, nullable=False),
     Column("d_held", BigInteger, nullable=False),
+    Column(
+        "d_cap", BigInteger, nullable=False, server_default="0"
+    ),  # top-ups: given, and what was left of them
     Column("settled_from", String(16)),  # usage, price_list, estimate
     Column("price_id", String(80)),
     Column("actor", String(200), nullable=False),
@@ -333,6 +354,70 @@ entry = Table(
     Column("at", BigInteger, nullable=False),
     sa.UniqueConstraint("tenant_id", "hold_id", "meter_id", "subject", "kind"),
     Index("ix_entry_tenant_id_meter_id_start", "tenant_id", "meter_id", "start"),
+)
+
+# Both are booked by entries whose ids begin with theirs.
+
+topup = Table(
+    "topup",
+    metadata,
+    Column("tenant_id", Id, primary_key=True),
+    Column("id", Id, primary_key=True),
+    Column("meter_id", Id, nullable=False),
+    Column("subject", Id, nullable=False),
+    Column("start", BigInteger, nullable=False),  # of the window that it tops up
+    Column("amount", BigInteger, nullable=False),
+    Column("effective", BigInteger, nullable=False),
+    Column("expires", BigInteger),  # null: with its window
+    Column("voided_at", BigInteger),
+    Column("reason", Text, nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index("ix_topup_id", "id"),
+    Index("ix_topup_tenant_id_meter_id", "tenant_id", "meter_id", "id"),
+)
+
+adjustment = Table(
+    "adjustment",
+    metadata,
+    Column("tenant_id", Id, primary_key=True),
+    Column("id", Id, primary_key=True),
+    Column("feature", Id, nullable=False),
+    Column("unit", String(16), nullable=False),  # image, usd_micro, request
+    Column("amount", BigInteger, nullable=False),  # negative: given back
+    Column("at", BigInteger, nullable=False),  # in whose windows it is booked
+    Column("reason", Text, nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index("ix_adjustment_id", "id"),
+    Index("ix_adjustment_tenant_id_at", "tenant_id", "at"),
+)
+
+alert = Table(
+    "alert",
+    metadata,
+    Column("tenant_id", Id, primary_key=True),
+    Column("meter_id", Id, primary_key=True),
+    Column("subject", Id, primary_key=True),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("threshold", Integer, primary_key=True, autoincrement=False),  # percent; 0: a request did not fit
+    Column("cap", BigInteger, nullable=False),
+    Column("used", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("ix_alert_at", "at"),
+)
+
+# How the books were found when somebody added them up.
+
+verification = Table(
+    "verification",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("at", BigInteger, nullable=False, index=True),
+    Column("seconds", Integer, nullable=False),
+    Column("wrong", Json, nullable=False),  # sentences
+    Column("actor", String(200), nullable=False),
 )
 
 # -- what was made ---------------------------------------------------------------------------------------------------------------------
@@ -522,4 +607,60 @@ tick = Table(
     Column("next_at", BigInteger, nullable=False),
     Column("lease_owner", Id),
     Column("lease_until", BigInteger),
+)
+
+# Work for later, written in the transaction that makes it necessary: the outbox, too.
+
+_OPEN_JOB = sa.text("state in ('ready', 'running')")
+
+job = Table(
+    "job",
+    metadata,
+    Column("tenant_id", Id, primary_key=True),
+    Column("id", Id, primary_key=True),
+    Column("kind", String(32), nullable=False),  # webhook, reconcile
+    Column("subject", Id),  # what it is about: the webhook, the hold
+    Column("dedupe", String(200)),  # unique with the kind while the job is open
+    Column("payload", Json, nullable=False),
+    Column("state", String(16), nullable=False),  # ready, running, done, dead
+    Column("run_at", BigInteger, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("max_attempts", Integer, nullable=False),
+    Column("lease_owner", Id),
+    Column("lease_until", BigInteger),
+    Column("last_error", Text),
+    Column("outcome", Json),  # what the last attempt came to: {"status": 200, "ms": 12}
+    Column("created_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Index("ix_job_id", "id"),
+    Index("ix_job_kind_subject_id", "kind", "subject", "id"),
+    Index("ix_job_state_id", "state", "id"),
+    Index("ix_job_run_at", "run_at", sqlite_where=_OPEN_JOB, postgresql_where=_OPEN_JOB),
+    Index("ix_job_ended_at", "ended_at"),
+    Index(
+        "uq_job_kind_dedupe",
+        "tenant_id",
+        "kind",
+        "dedupe",
+        unique=True,
+        sqlite_where=_OPEN_JOB,
+        postgresql_where=_OPEN_JOB,
+    ),
+)
+
+# Where a tenant (core.meters.PLATFORM: we ourselves) wants to be told. The signing secret follows from SECRET_KEY, id and version.
+
+webhook = Table(
+    "webhook",
+    metadata,
+    Column("tenant_id", Id, primary_key=True),
+    Column("id", Id, primary_key=True),
+    Column("url", String(2000), nullable=False),
+    Column("types", Json, nullable=False),  # events that it wants; []: all
+    Column("state", String(16), nullable=False),  # active, disabled
+    Column("secret_version", Integer, nullable=False),
+    Column("rotated_at", BigInteger),  # until a day after, both secrets sign
+    Column("version", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index("ix_webhook_id", "id"),
 )
