@@ -33,6 +33,7 @@ from rollout.services.access import Access
 from rollout.services.analyze import Analyze
 from rollout.services.audit import AuditLog
 from rollout.services.changes import Changes
+from rollout.services.events import Events
 from rollout.services.explain import Explain
 from rollout.services.features import Features
 from rollout.services.feedback import Feedback
@@ -40,6 +41,7 @@ from rollout.services.generate import Generate
 from rollout.services.grants import Grants
 from rollout.services.ids import NewId, new_id
 from rollout.services.images import Images
+from rollout.services.jobs import JobQueue
 from rollout.services.keys import Keys
 from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
@@ -78,6 +80,8 @@ def build(
     secret = (settings.secret_key or embedded_secret(Path(settings.home))).encode()
     database = Database(settings.database, clock)
     changes = Changes(database)
+    queue = JobQueue(database, changes, new_id)
+    events = Events(queue)
     ledger = Ledger(
         database,
         lease_seconds=settings.hold_lease_seconds,
@@ -94,6 +98,8 @@ def build(
         settings=settings,
         database=database,
         changes=changes,
+        jobs=queue,
+        events=events,
         state=state,
         workers=workers,
         ledger=ledger,

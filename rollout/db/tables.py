@@ -623,11 +623,10 @@ job = Table(
     Column("dedupe", String(200)),  # unique with the kind while the job is open
     Column("payload", Json, nullable=False),
     Column("state", String(16), nullable=False),  # ready, running, done, dead
-    Column("run_at", BigInteger, nullable=False),
+    Column("run_at", BigInteger, nullable=False),  # running: when its lease passes
     Column("attempt", Integer, nullable=False),
     Column("max_attempts", Integer, nullable=False),
-    Column("lease_owner", Id),
-    Column("lease_until", BigInteger),
+    Column("lease", Id),  # of one claim, never used again
     Column("last_error", Text),
     Column("outcome", Json),  # what the last attempt came to: {"status": 200, "ms": 12}
     Column("created_at", BigInteger, nullable=False),

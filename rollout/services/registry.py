@@ -12,12 +12,14 @@ from rollout.services.access import Access
 from rollout.services.analyze import Analyze
 from rollout.services.audit import AuditLog
 from rollout.services.changes import Changes
+from rollout.services.events import Events
 from rollout.services.explain import Explain
 from rollout.services.features import Features
 from rollout.services.feedback import Feedback
 from rollout.services.generate import Generate
 from rollout.services.grants import Grants
 from rollout.services.images import Images
+from rollout.services.jobs import JobQueue
 from rollout.services.keys import Keys
 from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
@@ -40,6 +42,8 @@ class Services:
     settings: Settings
     database: Database
     changes: Changes
+    jobs: JobQueue
+    events: Events
     state: State
     ledger: Ledger
     catalogue: Catalogue
