@@ -23,10 +23,11 @@ import admin
 from rollout import jobs
 from rollout.api import docs, feedback_page, ops
 from rollout.api.compat import anthropic, models, openai
-from rollout.api.native import access_requests, features, feedback, images, me, quotas, usage
+from rollout.api.native import access_requests, features, feedback, images, me, quotas, statements, usage
 from rollout.api.sandbox import create_sandbox_blueprint
 from rollout.blobs.files import FileBlobs
 from rollout.db.engine import Clock, Database
+from rollout.delivery.webhooks import Post
 from rollout.errors import LedgerUnavailable
 from rollout.services import catalogue, providers
 from rollout.services.access import Access
@@ -54,10 +55,13 @@ from rollout.services.requests import Requests
 from rollout.services.sandbox import Sandbox
 from rollout.services.sessions import Sessions
 from rollout.services.state import State
+from rollout.services.statements import Statements
 from rollout.services.tenants import Tenants
 from rollout.services.tokens import Tokens
 from rollout.services.usage import UsageReports
 from rollout.services.users import Users
+from rollout.services.verifications import Verifications
+from rollout.services.webhooks import Webhooks
 from rollout.services.workers import Worker, Workers
 from rollout.settings import Settings
 from rollout.sync.listen import waiter
@@ -92,6 +96,7 @@ def build(
     features = Features(database, changes, state, ledger, workers, clock=clock)
     plans, models = Plans(database, changes), catalogue.load_seed()
     passwords = Passwords()
+    statements = Statements(database)
     vendors = providers.connect(settings) if connect else providers.Disconnected()
     blobs = FileBlobs(settings.blob_folder)
     return Services(
@@ -100,6 +105,9 @@ def build(
         changes=changes,
         jobs=queue,
         events=events,
+        webhooks=Webhooks(
+            database, changes, queue, secret, new_id, Post(private=settings.webhooks_private == "on")
+        ),
         state=state,
         workers=workers,
         ledger=ledger,
@@ -131,6 +139,8 @@ def build(
         images=Images(database, blobs, secret, clock, settings.url),
         feedback=Feedback(database, changes, secret, new_id, clock),
         usage=UsageReports(database),
+        statements=statements,
+        verifications=Verifications(database, ledger, statements, events, new_id),
         requests=Requests(database, clock, retention_days=settings.retention_days),
         overview=Overview(database, plans, ledger, workers),
         audit=AuditLog(database),
@@ -156,6 +166,7 @@ def create_app(services: Services) -> Flask:
         access_requests,
         quotas,
         usage,
+        statements,
         feedback,
         images,
         feedback_page,
@@ -183,19 +194,21 @@ class Running:
     services: Services
     worker: Worker
     refresher: Refresher
-    jobs: jobs.Jobs
+    background: jobs.Background
 
     def stop(self) -> None:
         """Stop the threads, write down what waits, stop being counted, close the pools."""
-        self.jobs.stop()
+        self.background.stop()
         self.services.requests.flush()
         self.refresher.stop()
         self.worker.stop()
         self.services.close()
 
 
-def start(services: Services) -> Running:
+def start(services: Services, *, apart: bool = False) -> Running:
     """Start a worker's threads; call it after the fork, never before: threads do not survive one.
+
+    `apart`: the jobs that one worker does for all are done by `rollout worker`, not here.
 
     Failure behaviour: a worker that finds no database is `starting` until there is one. One that gave up would take the whole
     service with it when it is born again in an outage.
@@ -208,7 +221,7 @@ def start(services: Services) -> Running:
     except LedgerUnavailable as error:
         log.error("started_without_database", error=str(error.__cause__ or error))
     refresher = Refresher(waiter(services.settings.database), state.refresh, worker.report)
-    background = jobs.Jobs(services)
+    background = jobs.Background(services, apart=apart)
     refresher.start()
     background.start()
     return Running(services, worker, refresher, background)

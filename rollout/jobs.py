@@ -1,40 +1,54 @@
-"""What runs by itself, and when.
+"""What runs by itself: ticks, which come again every so often, and jobs, which somebody left to be done.
 
     renew      every worker, its own holds   every third of a lease
+    refusals   every worker, its own notes   twice a second
+
     sweep      one worker for all            every 5 seconds, or third of a lease
     reconcile  one worker for all            as often
     forget     one worker for all            every 10 minutes
     purge      one worker for all            every minute
     sign_out   one worker for all            every 10 minutes
-    refusals   every worker, its own notes   twice a second
     outdated   one worker for all            every 10 minutes
+    old_jobs   one worker for all            every 10 minutes
+
+The first group belongs to who serves; the rest, and the jobs, to every process or (`ROLLOUT_JOBS=apart`) to `rollout worker`.
 
 Failure behaviour: what fails is logged and comes again; with the database away nothing runs, and leases that could not be
-renewed pass, which makes their holds unknown.
+renewed pass, which makes their holds unknown and gives their jobs to others.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
+from rollout.core.jobs import Job
 from rollout.services.ids import new_id
+from rollout.services.jobs import LEASE_SECONDS, JobQueue
 from rollout.services.ledger import Ledger
 from rollout.services.registry import Services
 from rollout.services.ticks import Ticks
 
 log = structlog.get_logger()
 
+THREADS = 16
+LOOK_SECONDS = 1.0
+
 Wait = Callable[[float], bool]
 """Wait that many seconds; true when it is time to stop."""
 
+Handler = Callable[[Job], Mapping[str, Any] | None]
+"""Does a job, as often as it is asked to, and gives its outcome. Raises JobFailed, or anything, to have it tried again."""
+
 
 @dataclass(frozen=True)
-class Job:
+class Tick:
     """Work that is due every so many seconds: in each process, or `elected` in one of them."""
 
     name: str
@@ -43,61 +57,137 @@ class Job:
     elected: bool = True
 
 
-def of_ledger(ledger: Ledger) -> list[Job]:
+def of_ledger(ledger: Ledger) -> list[Tick]:
     third = ledger.lease_seconds / 3
     return [
-        Job("renew", third, ledger.renew_leases, elected=False),
-        Job("sweep", min(5, third), ledger.sweep),
-        Job("reconcile", min(5, third), ledger.reconcile),
-        Job("forget", 600, ledger.forget_keys),
+        Tick("renew", third, ledger.renew_leases, elected=False),
+        Tick("sweep", min(5, third), ledger.sweep),
+        Tick("reconcile", min(5, third), ledger.reconcile),
+        Tick("forget", 600, ledger.forget_keys),
     ]
 
 
-def all_of(services: Services) -> list[Job]:
+def all_of(services: Services) -> list[Tick]:
     return [
         *of_ledger(services.ledger),
-        Job("purge", 60, services.images.purge),
-        Job("sign_out", 600, services.sessions.forget),
-        Job("refusals", 0.5, services.requests.flush, elected=False),
-        Job("outdated", 600, services.requests.forget),
+        Tick("purge", 60, services.images.purge),
+        Tick("sign_out", 600, services.sessions.forget),
+        Tick("refusals", 0.5, services.requests.flush, elected=False),
+        Tick("outdated", 600, services.requests.forget),
+        Tick("old_jobs", 600, services.jobs.purge),
     ]
 
 
-def run(jobs: Sequence[Job], ticks: Ticks, wait: Wait, clock: Callable[[], float] = time.monotonic) -> None:
-    """Do each job when it is due, until `wait` says stop."""
-    due = {job.name: clock() for job in jobs}
+def handlers(services: Services) -> dict[str, Handler]:
+    """Who does jobs of which kind."""
+    return {"webhook": services.webhooks.deliver}
+
+
+def run(
+    ticks: Sequence[Tick], elections: Ticks, wait: Wait, clock: Callable[[], float] = time.monotonic
+) -> None:
+    """Do each when it is due, until `wait` says stop."""
+    due = {tick.name: clock() for tick in ticks}
     while not wait(max(0, min(due.values()) - clock())):
-        for job in jobs:
-            if due[job.name] <= clock():
-                due[job.name] = clock() + job.every
-                run_once(job, ticks)
+        for tick in ticks:
+            if due[tick.name] <= clock():
+                due[tick.name] = clock() + tick.every
+                run_once(tick, elections)
 
 
-def run_once(job: Job, ticks: Ticks) -> None:
-    """Do the job if it is this process's turn; whatever happens, the loop goes on."""
+def run_once(tick: Tick, elections: Ticks) -> None:
+    """Do it if it is this process's turn; whatever happens, the loop goes on."""
     try:
-        if job.elected:
-            ticks.run(job.name, max(1, int(job.every)), job.work)
+        if tick.elected:
+            elections.run(tick.name, max(1, int(tick.every)), tick.work)
         else:
-            job.work()
+            tick.work()
     except Exception as error:
-        log.exception("job_failed", job=job.name, error=repr(error))
+        log.exception("job_failed", job=tick.name, error=repr(error))
 
 
-class Jobs:
-    """The jobs of one process in a thread; to be started after the fork."""
+class Runner:
+    """Claims jobs and does them, several at once."""
 
-    def __init__(self, services: Services) -> None:
-        self._stop = threading.Event()
-        ticks = Ticks(services.database, new_id("job"))
-        work = (all_of(services), ticks, self._stop.wait)
-        self._thread = threading.Thread(target=run, args=work, name="jobs", daemon=True)
+    def __init__(self, queue: JobQueue, handlers: Mapping[str, Handler], threads: int = THREADS) -> None:
+        self._queue, self._handlers, self._threads = queue, handlers, threads
+        self._in_hand: dict[str, Job] = {}
+        self._wake, self._stopping = threading.Event(), threading.Event()
 
-    def start(self) -> None:
-        self._thread.start()
+    def run(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Until `stop`, and then until what is in hand is done; leases are renewed until the end."""
+        renewed = clock()
+        with ThreadPoolExecutor(self._threads, "job") as pool:
+            while self._in_hand or not self._stopping.is_set():
+                self._wake.clear()
+                if clock() - renewed >= LEASE_SECONDS / 3:
+                    renewed = clock()
+                    self._safely(lambda: self._queue.renew(list(self._in_hand.values())))
+                if not self._stopping.is_set():
+                    self._safely(lambda: self._take(pool))
+                self._wake.wait(LOOK_SECONDS)
 
     def stop(self) -> None:
-        """Ends after the job in hand; waits for it."""
+        """Claim nothing more; does not wait."""
+        self._stopping.set()
+        self._wake.set()
+
+    def _take(self, pool: Executor) -> None:
+        in_hand = list(self._in_hand.values())
+        if len(in_hand) < self._threads:
+            for job in self._queue.claim(set(self._handlers), self._threads - len(in_hand), in_hand):
+                self._in_hand[job.id] = job
+                pool.submit(self._do, job)
+
+    def _do(self, job: Job) -> None:
+        self._safely(lambda: self._attempt(job))
+        del self._in_hand[job.id]
+        self._wake.set()
+
+    def _attempt(self, job: Job) -> None:
+        try:
+            outcome = self._handlers[job.kind](job)
+        except Exception as error:
+            log.warning(
+                "job_attempt_failed", job=job.id, kind=job.kind, attempt=job.attempt, error=repr(error)
+            )
+            self._queue.fail(job, error)
+        else:
+            self._queue.finish(job, outcome)
+
+    def _safely(self, act: Callable[[], object]) -> None:
+        """What could not be written is done again by who claims it when its lease has passed."""
+        try:
+            act()
+        except Exception as error:
+            log.exception("job_failed", job="jobs", error=repr(error))
+
+
+class Background:
+    """What runs by itself in one process, in threads of its own; to be started after the fork.
+
+    `apart`: only what every process does for itself.
+    """
+
+    def __init__(self, services: Services, *, apart: bool = False) -> None:
+        self._stop = threading.Event()
+        ticks = [tick for tick in all_of(services) if not (apart and tick.elected)]
+        elections = Ticks(services.database, new_id("job"))
+        self._runner = Runner(services.jobs, handlers(services))
+        ticking = threading.Thread(
+            target=run, args=(ticks, elections, self._stop.wait), name="ticks", daemon=True
+        )
+        working = threading.Thread(target=self._runner.run, name="jobs", daemon=True)
+        self._threads = [ticking] if apart else [ticking, working]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Ends after what is in hand; waits for it."""
         self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._runner.stop()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()

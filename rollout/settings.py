@@ -115,6 +115,14 @@ class Settings:
     unknown_grace_seconds: int = _setting(
         900, _whole(1, 86400), "How long a call of unknown outcome waits before its estimate is charged."
     )
+    jobs: str = _setting(
+        "inside",
+        _choice("inside", "apart"),
+        "Who does the background jobs: `inside` every serving worker, or `apart` only `rollout worker`.",
+    )
+    webhooks_private: str = _setting(
+        "off", _choice("on", "off"), "`on`: webhooks may be sent to private addresses too, for trying out."
+    )
     sandbox: str = _setting(
         "off",
         _choice("auto", "on", "off"),

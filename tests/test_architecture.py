@@ -20,6 +20,7 @@ SOURCES = sorted(path for package in ("rollout", "admin") for path in (ROOT / pa
 PLANTED = [
     ("floors", {"rollout/core/planted.py": "import rollout.db.tables"}),
     ("floors", {"rollout/sync/planted.py": "import rollout.db.tables"}),
+    ("floors", {"rollout/delivery/planted.py": "import rollout.providers.base"}),
     ("floors", {"rollout/services/planted.py": "def late():\n    import rollout.web.problems"}),
     ("floors", {"rollout/utils.py": ""}),
     ("admins-place", {"rollout/api/planted.py": "import admin"}),

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from rollout.db.engine import Database
 from rollout.errors import LedgerUnavailable
-from rollout.jobs import Job, Jobs, of_ledger, run, run_once
+from rollout.jobs import Background, Tick, of_ledger, run, run_once
 from rollout.services.ids import new_id
 from rollout.services.ticks import Ticks
 
@@ -43,8 +43,8 @@ def test_each_job_runs_when_it_is_due(ticks: Ticks, clock: Any) -> None:
     done: list[tuple[str, float]] = []
     time = Time(until=12, others=clock)
     jobs = [
-        Job("often", 4, lambda: done.append(("often", time.now)), elected=False),
-        Job("seldom", 10, lambda: done.append(("seldom", time.now))),
+        Tick("often", 4, lambda: done.append(("often", time.now)), elected=False),
+        Tick("seldom", 10, lambda: done.append(("seldom", time.now))),
     ]
     run(jobs, ticks, time.wait, time)
     assert done == [("often", 0), ("seldom", 0), ("often", 4), ("often", 8), ("seldom", 10), ("often", 12)]
@@ -53,7 +53,7 @@ def test_each_job_runs_when_it_is_due(ticks: Ticks, clock: Any) -> None:
 @pytest.mark.parametrize("elected", [True, False])
 def test_a_job_that_fails_is_logged_and_the_others_go_on(ticks: Ticks, elected: bool) -> None:
     with capture_logs() as logs:
-        run_once(Job("broken", 5, lambda: 1 / 0, elected=elected), ticks)
+        run_once(Tick("broken", 5, lambda: 1 / 0, elected=elected), ticks)
     assert [line["event"] for line in logs] == ["tick_failed" if elected else "job_failed"]
 
 
@@ -63,7 +63,7 @@ def test_with_the_database_away_the_loop_goes_on() -> None:
             raise LedgerUnavailable
 
     with capture_logs() as logs:
-        run_once(Job("sweep", 5, lambda: None), Away())  # type: ignore[arg-type]
+        run_once(Tick("sweep", 5, lambda: None), Away())  # type: ignore[arg-type]
     assert [(line["event"], line["job"]) for line in logs] == [("job_failed", "sweep")]
 
 
@@ -103,13 +103,15 @@ def test_a_worker_starts_its_jobs_and_stops_them(database: Database) -> None:
         images=SimpleNamespace(purge=_nothing),
         sessions=SimpleNamespace(forget=_nothing),
         requests=SimpleNamespace(flush=_nothing, forget=_nothing),
+        jobs=SimpleNamespace(purge=_nothing, claim=lambda *_: []),
+        webhooks=SimpleNamespace(deliver=_nothing),
     )
-    jobs = Jobs(services)
+    jobs = Background(services)
     jobs.start()
     assert ran.wait(20)
     jobs.stop()
-    assert "jobs" not in [thread.name for thread in threading.enumerate()]
-    Jobs(services).stop()
+    assert not {"ticks", "jobs"} & {thread.name for thread in threading.enumerate()}
+    Background(services).stop()
 
 
 def _nothing() -> None:

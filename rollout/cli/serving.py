@@ -41,7 +41,7 @@ def demo() -> None:
     from rollout.cli import demonstration, history
     from rollout.db import migrate
 
-    settings = settings_or_exit(sandbox="auto", log_level="warning")
+    settings = settings_or_exit(sandbox="auto", webhooks_private="on", log_level="warning")
     if not settings.is_embedded:
         sys.exit(
             "error: the demo uses an embedded database: unset ROLLOUT_DATABASE_URL, or run `rollout serve`."
@@ -60,7 +60,7 @@ def demo() -> None:
 
 @click.command()
 def worker() -> None:
-    """Run the background jobs apart from the web process."""
+    """Do the background jobs apart from the web process; told to stop, it finishes what is in hand."""
     from rollout import app, log
 
     settings = settings_or_exit()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
+from rollout.core.jobs import Job
 from rollout.core.meters import PLATFORM
 from rollout.core.times import rfc3339
 from rollout.errors import InvalidRequest
@@ -146,6 +147,28 @@ def webhook_json(webhook: Webhook) -> dict[str, Any]:
         "rotated_at": rfc3339(webhook.rotated_at),
         "version": webhook.version,
         "created_at": rfc3339(webhook.created_at),
+    }
+
+
+def issued_webhook_json(issued: IssuedWebhook) -> dict[str, Any]:
+    """The webhook with its signing secret: the one answer that carries it."""
+    return {**webhook_json(issued.webhook), "secret": issued.secret}
+
+
+def delivery_json(job: Job) -> dict[str, Any]:
+    """A message on its way to a webhook; `id` is its `webhook-id`, `outcome` what the receiver answered last."""
+    return {
+        "id": job.id,
+        "type": job.payload["type"],
+        "state": job.state,
+        "attempt": job.attempt,
+        "max_attempts": job.max_attempts,
+        "run_at": rfc3339(job.run_at),
+        "last_error": job.last_error,
+        "outcome": job.outcome,
+        "payload": job.payload,
+        "created_at": rfc3339(job.created_at),
+        "ended_at": rfc3339(job.ended_at),
     }
 
 

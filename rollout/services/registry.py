@@ -29,10 +29,13 @@ from rollout.services.plans import Plans
 from rollout.services.requests import Requests
 from rollout.services.sessions import Sessions
 from rollout.services.state import State
+from rollout.services.statements import Statements
 from rollout.services.tenants import Tenants
 from rollout.services.tokens import Tokens
 from rollout.services.usage import UsageReports
 from rollout.services.users import Users
+from rollout.services.verifications import Verifications
+from rollout.services.webhooks import Webhooks
 from rollout.services.workers import Workers
 from rollout.settings import Settings
 
@@ -44,6 +47,7 @@ class Services:
     changes: Changes
     jobs: JobQueue
     events: Events
+    webhooks: Webhooks
     state: State
     ledger: Ledger
     catalogue: Catalogue
@@ -66,6 +70,8 @@ class Services:
     images: Images
     feedback: Feedback
     usage: UsageReports
+    statements: Statements
+    verifications: Verifications
     requests: Requests
     overview: Overview
     audit: AuditLog
