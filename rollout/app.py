@@ -43,6 +43,7 @@ from rollout.services.grants import Grants
 from rollout.services.ids import NewId, new_id
 from rollout.services.images import Images
 from rollout.services.jobs import JobQueue
+from rollout.services.joins import Joins
 from rollout.services.keys import Keys
 from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
@@ -128,6 +129,7 @@ def build(
         generate=Generate(
             features,
             ledger,
+            Joins(database),
             models,
             vendors,
             blobs,

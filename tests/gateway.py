@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+import itertools
+import socket
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +39,9 @@ from rollout.services.catalogue import load_seed
 from rollout.services.changes import Changes
 from rollout.services.features import Features
 from rollout.services.generate import Generate
+from rollout.services.ids import first_id
 from rollout.services.images import Images as StoredImages
+from rollout.services.joins import Joins
 from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
 from rollout.services.models import Models
@@ -162,7 +166,8 @@ class Gateway:
     def __init__(self, database: Database, clock: Clock, folder: Path, **places: int) -> None:
         self.database, self.clock, self.vendor = database, clock, Vendor()
         self.services = doors.wire(database, clock)
-        self.new_id = self.services.new_id
+        self.new_id = ids_in_order(clock)
+        self.meanwhile: list[Callable[[], object]] = []
         self.ledger = Ledger(
             database, lease_seconds=LEASE, grace_seconds=GRACE, new_id=self.new_id, sleep=lambda _: None
         )
@@ -197,6 +202,7 @@ class Gateway:
                 "generate": Generate(
                     features,
                     self.ledger,
+                    Joins(self.database, self.while_waiting),
                     catalogue,
                     providers,
                     self.blobs,
@@ -234,6 +240,10 @@ class Gateway:
         self.clock.advance(seconds)
         self.services.state.refresh()
 
+    def while_waiting(self, _: float) -> None:
+        """What happens while a retry waits for the first try: one of `meanwhile` at each look."""
+        self.meanwhile.pop(0)()
+
     def holds(self) -> list[Hold]:
         """All holds, oldest first."""
         return self.ledger.holds(tenant=None, state=None, cursor=None, limit=100)[::-1]
@@ -252,6 +262,10 @@ class Door:
 
     def __init__(self, client: FlaskClient, secret: str) -> None:
         self._client, self.secret = client, secret
+
+    def called_over(self, connection: socket.socket) -> None:
+        """The server finds the caller at the other end of `connection`."""
+        self._client.environ_base = {**self._client.environ_base, "gunicorn.socket": connection}
 
     def get(self, path: str, **headers: str) -> TestResponse:
         return self._client.get(path, headers=self._headers(headers))
@@ -287,6 +301,12 @@ class Door:
     def _headers(self, headers: dict[str, str]) -> dict[str, str]:
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         return {"Authorization": f"Bearer {self.secret}", **names}
+
+
+def ids_in_order(clock: Clock) -> Callable[[str], str]:
+    """Ids that tell the time of the test's clock, in the order of their making."""
+    count = itertools.count(1)
+    return lambda prefix: f"{first_id(prefix, int(clock()))[:-8]}{next(count):08}"
 
 
 def events(response: TestResponse) -> list[tuple[str, Any]]:

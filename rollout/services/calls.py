@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any, Generic, TypeVar
@@ -33,13 +34,16 @@ in."""
 @dataclass(frozen=True)
 class Call:
     """Who calls, by which request. `fingerprint` says what makes another request the same;
-    `end_user` is whom the caller serves."""
+    `end_user` is whom the caller serves. `is_retry`: an SDK sends it again by itself. `gone` tells
+    whether the caller has hung up."""
 
     identity: Identity
     request_id: str
     fingerprint: str
     idem_key: str | None = None
     end_user: str | None = None
+    is_retry: bool = False
+    gone: Callable[[], bool] = lambda: False
 
     @property
     def tenant_id(self) -> str:
@@ -62,14 +66,36 @@ class Call:
         return hmac.new(secret, text, hashlib.sha256).hexdigest()[:40]
 
 
+class Delivery:
+    """The way of an answer to its caller; `lost` says that it did not arrive, and is heard once."""
+
+    def __init__(self, gone: Callable[[], bool], lost: Callable[[], None]) -> None:
+        self._gone, self._lost, self._is_lost = gone, lost, False
+
+    def lost(self) -> None:
+        if not self._is_lost:
+            self._is_lost = True
+            self._lost()
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Look, at the end of the block, whether there still is somebody to answer."""
+        try:
+            yield
+        finally:
+            if self._gone():
+                self.lost()
+
+
 @dataclass(frozen=True)
 class Told:
     """What the headers of an answer tell: `headers` as stored with the result, `limits` as they
-    stood at `now`."""
+    stood at `now`. `delivery` where somebody wants to know whether it arrived."""
 
     headers: Mapping[str, str]
     limits: tuple[Limit, ...]
     now: int
+    delivery: Delivery | None = None
 
 
 class Opened(Generic[E]):
@@ -193,6 +219,8 @@ def use(
     }
 
 
-def told_again(result: StoredResult, limits: tuple[Limit, ...], now: int) -> Told:
+def told_again(
+    result: StoredResult, limits: tuple[Limit, ...], now: int, delivery: Delivery | None = None
+) -> Told:
     """What a replay tells: the headers of the first answer, the limits of now."""
-    return Told({**result.headers, "Idempotent-Replayed": "true"}, limits, now)
+    return Told({**result.headers, "Idempotent-Replayed": "true"}, limits, now, delivery)

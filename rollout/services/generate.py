@@ -43,9 +43,10 @@ from rollout.errors import FeatureKilled, InvalidRequest, ResultPurged
 from rollout.providers.base import Fault, ImageCall, Providers, Refused
 from rollout.providers.base import Images as ImagesPort
 from rollout.services import calls, upstream
-from rollout.services.calls import Call, Opened, Told
+from rollout.services.calls import Call, Delivery, Opened, Told
 from rollout.services.features import Features
 from rollout.services.ids import NewId
+from rollout.services.joins import Joins
 from rollout.services.ledger import Held, Ledger
 
 DEFAULT_MODEL = "gpt-image-2.5-flare"
@@ -106,6 +107,7 @@ class Generate:
         self,
         features: Features,
         ledger: Ledger,
+        joins: Joins,
         catalogue: Catalogue,
         providers: Providers,
         blobs: Blobs,
@@ -114,7 +116,7 @@ class Generate:
         secret: bytes,
         retention_days: int,
     ) -> None:
-        self._features, self._ledger, self._catalogue = features, ledger, catalogue
+        self._features, self._ledger, self._joins, self._catalogue = features, ledger, joins, catalogue
         self._providers, self._blobs, self._new_id = providers, blobs, new_id
         self._secret, self._retention = secret, retention_days * 86_400
 
@@ -123,13 +125,18 @@ class Generate:
         decision = calls.decide(self._features, call.identity, GENERATION)
         with upstream.outcome(decision, repeatable=False) as outcome:
             work = self._prepare(call, decision, asked)
+            if (joined := self._joined(call)) is not None:
+                return joined
             with self._ledger.hold(_hold_request(work), also=_recorded(work)) as held:
                 if held.replay is not None:
-                    return self._replayed(call, held, held.replay)
+                    return self._replayed(
+                        call, held.replay, calls.told_again(held.replay, held.limits, held.now)
+                    )
                 outcome.dispatched(held.id, work.headers)
-                with _refusal_settled(work, held):
+                told, delivery = self._told(work, held)
+                with _refusal_settled(work, held), delivery.watched():
                     finished = upstream.send(lambda: work.port.generate(work.to_send))
-                delivered = self._settle(work, held, finished)
+                delivered = self._settle(work, held, told, finished)
             self._check_not_withheld(work)
             return delivered
 
@@ -142,16 +149,23 @@ class Generate:
         decision = calls.decide(self._features, call.identity, GENERATION)
         with upstream.outcome(decision, repeatable=False) as outcome:
             work = self._prepare(call, decision, asked)
+            if (joined := self._joined(call)) is not None:
+                yield joined.told
+                yield joined
+                return
             with self._ledger.hold(_hold_request(work), also=_recorded(work)) as held:
                 if held.replay is not None:
-                    replayed = self._replayed(call, held, held.replay)
+                    replayed = self._replayed(
+                        call, held.replay, calls.told_again(held.replay, held.limits, held.now)
+                    )
                     yield replayed.told
                     yield replayed
                     return
                 outcome.dispatched(held.id, work.headers)
-                yield self._told(work, held)
-                finished = yield from _passed_on(work, held)
-                delivered = self._settle(work, held, finished)
+                told, delivery = self._told(work, held)
+                yield told
+                finished = yield from _passed_on(work, held, delivery)
+                delivered = self._settle(work, held, told, finished)
             self._check_not_withheld(work)
             yield delivered
 
@@ -178,14 +192,13 @@ class Generate:
             headers=calls.headers(call, decision, resolved, vendor, request.warnings),
         )
 
-    def _settle(self, work: _Work, held: Held, finished: Finished) -> Delivered:
+    def _settle(self, work: _Work, held: Held, told: Told, finished: Finished) -> Delivered:
         """Store the pictures, charge the work, and write both down in one transaction."""
         expires_at = held.now + self._retention
         kept = [
             self._keep(work, position, picture, expires_at)
             for position, picture in enumerate(finished.pictures)
         ]
-        told = self._told(work, held)
         result = StoredResult(200, told.headers, _result_body(work, finished, kept, expires_at))
 
         def own(tx: Tx, now: int) -> None:
@@ -212,28 +225,41 @@ class Generate:
             expires_at=expires_at,
         )
 
-    def _told(self, work: _Work, held: Held) -> Told:
+    def _told(self, work: _Work, held: Held) -> tuple[Told, Delivery]:
         handle = make_handle(
             self._secret, work.call.tenant_id, work.generation_id, work.end_user, held.now + self._retention
         )
-        return Told({**work.headers, "x-rollout-feedback": handle}, held.limits, held.now)
+        delivery = self._joins.delivery(work.call, held.id)
+        headers = {**work.headers, "x-rollout-feedback": handle}
+        return Told(headers, held.limits, held.now, delivery), delivery
 
-    def _replayed(self, call: Call, held: Held, result: StoredResult) -> Delivered:
+    def _joined(self, call: Call) -> Delivered | None:
+        """The answer to an earlier try of this call that has not reached the caller."""
+        joined = self._joins.find(call)
+        if joined is None:
+            return None
+        return self._replayed(call, joined.result, calls.told_again(joined.result, (), 0, joined.delivery))
+
+    def _replayed(self, call: Call, result: StoredResult, told: Told) -> Delivered:
         """The stored answer, as it was first given. Raises ContentRefused if that was it,
         ResultPurged when pictures are gone."""
-        told = calls.told_again(result, held.limits, held.now)
         if result.status != 200:
             raise upstream.refusal(result.body["category"], told.headers)
         texts = {}
         if result.body["response_format"] == "b64_json":
             texts = {image["$blob"]: self._stored_text(image["$blob"]) for image in result.body["images"]}
+        if not all(texts.values()):
+            raise ResultPurged(
+                "The pictures of this request are no longer kept.",
+                generation=result.body["generation"],
+                images=[image["id"] for image in result.body["images"]],
+                headers=told.headers,
+            )
         return Delivered(call.tenant_id, result, told, texts)
 
     def _stored_text(self, sha256: str) -> bytes:
-        data = self._blobs.get(sha256)
-        if data is None:
-            raise ResultPurged("The pictures of this request are no longer kept.")
-        return pybase64.b64encode(data)
+        """The picture as base64 text; empty when it is no longer kept."""
+        return pybase64.b64encode(self._blobs.get(sha256) or b"")
 
     def _check_not_withheld(self, work: _Work) -> None:
         """Raises FeatureKilled when a kill since the decision says that running work is charged but
@@ -271,11 +297,11 @@ def _recorded(work: _Work) -> Callable[[Tx, str, int], None]:
     return write
 
 
-def _passed_on(work: _Work, held: Held) -> Generator[Preview, None, Finished]:
+def _passed_on(work: _Work, held: Held, delivery: Delivery) -> Generator[Preview, None, Finished]:
     """Partial pictures to the caller; the finished ones are returned, to be settled before anybody
     sees them."""
     finished = None
-    with _refusal_settled(work, held), contextlib.ExitStack() as stack:
+    with _refusal_settled(work, held), delivery.watched(), contextlib.ExitStack() as stack:
         for event in upstream.send(lambda: stack.enter_context(work.port.stream(work.to_send))):
             if isinstance(event, Finished):
                 finished = event

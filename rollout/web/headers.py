@@ -9,11 +9,13 @@ from flask import Response, g, request
 from rollout.core.fingerprint import fingerprint
 from rollout.errors import InvalidRequest
 from rollout.services.calls import Call, Told
+from rollout.web.arrival import Watched, caller_gone
 from rollout.web.auth import identity
 from rollout.web.problems import surface
 from rollout.web.rates import rate_headers
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_RETRIES = re.compile(r"[1-9][0-9]{0,3}")
 
 
 def call(content: bytes) -> Call:
@@ -26,6 +28,8 @@ def call(content: bytes) -> Call:
         fingerprint=fingerprint(request.method, route, caller.facts.tenant.id, content),
         idem_key=idempotency_key(),
         end_user=_end_user(),
+        is_retry=_RETRIES.fullmatch(request.headers.get("x-stainless-retry-count", "")) is not None,
+        gone=caller_gone(),
     )
 
 
@@ -55,7 +59,9 @@ def _end_user() -> str | None:
 
 
 def tell(response: Response, told: Told) -> Response:
-    """`response` with what there is to tell of its call."""
+    """`response` with what there is to tell of its call, watched on its way where that matters."""
     response.headers.update(told.headers)
     response.headers.update(rate_headers(told.limits, told.now, anthropic=surface(request) == "anthropic"))
+    if told.delivery is not None:
+        response.response = Watched(response.response, told.delivery.lost)
     return response
