@@ -23,7 +23,17 @@ import admin
 from rollout import jobs
 from rollout.api import docs, feedback_page, ops
 from rollout.api.compat import anthropic, models, openai
-from rollout.api.native import access_requests, features, feedback, images, me, quotas, statements, usage
+from rollout.api.native import (
+    access_requests,
+    features,
+    feedback,
+    images,
+    me,
+    quotas,
+    statements,
+    usage,
+    webhooks,
+)
 from rollout.api.sandbox import create_sandbox_blueprint
 from rollout.blobs.files import FileBlobs
 from rollout.db.engine import Clock, Database
@@ -169,6 +179,7 @@ def create_app(services: Services) -> Flask:
         quotas,
         usage,
         statements,
+        webhooks,
         feedback,
         images,
         feedback_page,

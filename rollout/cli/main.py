@@ -19,7 +19,7 @@ COMMANDS = {
     "migrate": ("rollout.cli.operating:migrate", "Bring the database's schema up to date."),
     "check": ("rollout.cli.operating:check", "Check settings, database, ledger, audit chain and vendors."),
     "config": ("rollout.cli.operating:config", "Show each setting and where its value comes from."),
-    "ledger": ("rollout.cli.operating:ledger", "The books: verify."),
+    "ledger": ("rollout.cli.ledger:ledger", "The books: list, verify."),
     "tenants": ("rollout.cli.tenants:tenants", "Organisations: list, show, add, set, suspend, activate."),
     "keys": ("rollout.cli.keys:keys", "A tenant's API keys: list, show, add, rotate, revoke."),
     "tokens": ("rollout.cli.tokens:tokens", "Admin tokens: list, show, add, revoke."),
@@ -39,6 +39,7 @@ COMMANDS = {
     "plans": ("rollout.cli.plans:plans", "Phases: list, show, members, advance, pause, resume, rollback."),
     "feedback": ("rollout.cli.feedback:feedback", "What end users say: list, show, set, figures, export."),
     "usage": ("rollout.cli.usage:usage", "What was used and what it cost."),
+    "statements": ("rollout.cli.statements:statements", "What a month came to: list, show."),
     "requests": (
         "rollout.cli.requests:requests",
         "What partners were refused, and the story of any id: list, export, summary, show.",
@@ -46,6 +47,11 @@ COMMANDS = {
     "audit": ("rollout.cli.audit:audit", "Who changed what, when and why: list, export, verify."),
     "explain": ("rollout.cli.explain:explain", "Why a tenant may or may not use a feature."),
     "workers": ("rollout.cli.workers:workers", "Who serves, and on which revision: list."),
+    "webhooks": (
+        "rollout.cli.webhooks:webhooks",
+        "Who is told of events: list, show, add, set, rotate, remove, test, deliveries, resend.",
+    ),
+    "jobs": ("rollout.cli.jobs:jobs", "Work left for later: list, show, replay."),
     "completion": ("rollout.cli.completion:completion", "Completion for bash, zsh and fish."),
 }
 
