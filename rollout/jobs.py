@@ -10,6 +10,7 @@
     sign_out   one worker for all            every 10 minutes
     outdated   one worker for all            every 10 minutes
     old_jobs   one worker for all            every 10 minutes
+    verify     one worker for all            at 03:00 UTC: looked for every 10 minutes
 
 The first group belongs to who serves; the rest, and the jobs, to every process or (`ROLLOUT_JOBS=apart`) to `rollout worker`.
 
@@ -75,6 +76,7 @@ def all_of(services: Services) -> list[Tick]:
         Tick("refusals", 0.5, services.requests.flush, elected=False),
         Tick("outdated", 600, services.requests.forget),
         Tick("old_jobs", 600, services.jobs.purge),
+        Tick("verify", 600, services.verifications.nightly),
     ]
 
 

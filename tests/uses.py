@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from rollout.core.catalogue import Cost
+from rollout.core.catalogue import Cost, SettledFrom
 from rollout.core.decisions import ANALYSIS, GENERATION
 from rollout.core.holds import Actual, HoldRequest
 from rollout.core.uses import Analysis, Generation, Use
@@ -64,19 +64,27 @@ class Uses:
     def __init__(self, database: Database) -> None:
         self._ledger = Ledger(database, lease_seconds=120, grace_seconds=900, new_id=new_id)
 
-    def settled(self, use: Use, cost: int, images: int = 0, usage: Mapping[str, int] | None = None) -> None:
-        with self._held(use, cost) as held:
-            held.settle(Actual(Cost(cost, "usage", "price_1"), images, usage), None)
+    def settled(
+        self,
+        use: Use,
+        cost: int,
+        images: int = 0,
+        usage: Mapping[str, int] | None = None,
+        source: SettledFrom = "usage",
+    ) -> None:
+        with self.held(use, cost) as held:
+            held.settle(Actual(Cost(cost, source, "price_1"), images, usage), None)
 
     def void(self, use: Use, cost: int) -> None:
-        with self._held(use, cost) as held:
+        with self.held(use, cost) as held:
             held.void("never sent")
 
     def unknown(self, use: Use, cost: int) -> None:
-        with self._held(use, cost) as held:
+        with self.held(use, cost) as held:
             held.unknown("no answer")
 
-    def _held(self, use: Use, cost: int) -> Any:
+    def held(self, use: Use, cost: int) -> Any:
+        """`with uses.held(...) as held`: a call in hand that may cost so much."""
         request = HoldRequest(
             tenant_id=use.tenant_id,
             feature=use.feature,

@@ -68,6 +68,8 @@ def navigation() -> list[tuple[str, str, str]]:
         ("grants", _("Grants")),
         ("meters", _("Meters")),
         ("holds", _("Holds")),
+        ("statements", _("Statements")),
+        ("ledger", _("Ledger")),
         ("feedback", _("Feedback")),
         ("requests", _("Requests")),
         ("explain", _("Explain")),

@@ -75,6 +75,12 @@ STATES: Mapping[str, tuple[str, Tone]] = {
     "disabled": (N_("disabled"), "calm"),
     "live": (N_("live"), "good"),
     "test": (N_("test"), "calm"),
+    "final": (N_("final"), "good"),
+    "provisional": (N_("not final"), "warn"),
+    "agrees": (N_("agrees"), "good"),
+    "differs": (N_("differs"), "bad"),
+    "clean": (N_("adds up"), "good"),
+    "wrong": (N_("does not add up"), "bad"),
 }
 
 UNITS: Mapping[str, str] = {
@@ -221,6 +227,11 @@ def feature(code: str) -> str:
 
 def source(code: str) -> str:
     return _said(SOURCES, code)
+
+
+def charged(source: str, cost: int) -> str:
+    """So much of a cost was taken from there: `US$0.04 by the price list`."""
+    return _("%(cost)s %(source)s", cost=money(cost), source=_said(SOURCES, source))
 
 
 def event(code: str) -> str:

@@ -48,7 +48,7 @@ def _schema(services: Services) -> tuple[str, str]:
 
 
 def _ledger(services: Services) -> tuple[str, str]:
-    differences = services.ledger.verify()
+    differences = services.verifications.differences()
     return ("wrong", "; ".join(differences)) if differences else ("good", "the books are clean")
 
 

@@ -26,6 +26,7 @@ FAILED, REFUSED = 1, 3
 SHOWN_ONCE = "; copy its secret now, it is not shown again"
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 
 
 def limit_option(default: int = 500) -> Callable[[F], F]:
@@ -141,6 +142,11 @@ def show_rows(
         click.echo("\n".join(lines))
     if limit is not None and len(rows) >= limit:
         click.echo(f"These are {limit}, and there may be more: --limit {2 * limit}", err=True)
+
+
+def check_one_format(as_csv: bool, as_json: bool) -> None:
+    if as_csv and as_json:
+        raise click.UsageError("Say either --csv or --json.")
 
 
 def print_file(format_: Format, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""`rollout migrate | check | config | ledger verify`: commands for whoever runs it."""
+"""`rollout migrate | check | config`: commands for whoever runs it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from rollout.cli.context import FAILED, json_option, print_json, refusals, settings_or_exit, show_rows, wired
+from rollout.cli.context import FAILED, json_option, print_json, refusals, settings_or_exit, show_rows
 
 
 @click.command()
@@ -58,25 +58,6 @@ def check(as_json: bool) -> None:
     results = checks.run(settings_or_exit(), os.environ)
     show_rows(results, as_json, "")
     if any(result["state"] == "wrong" for result in results):
-        sys.exit(FAILED)
-
-
-@click.group()
-def ledger() -> None:
-    """The books."""
-
-
-@ledger.command("verify")
-@json_option
-def verify(as_json: bool) -> None:
-    """Compare every sum of the ledger with every bucket and open hold; exit 1 at the first difference."""
-    with wired() as services:
-        differences = services.ledger.verify()
-    if as_json:
-        print_json({"clean": not differences, "differences": differences})
-    else:
-        click.echo("\n".join(differences) or "the books are clean")
-    if differences:
         sys.exit(FAILED)
 
 

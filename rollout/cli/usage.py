@@ -6,7 +6,15 @@ from typing import Any
 
 import click
 
-from rollout.cli.context import json_option, print_file, print_json, show_rows, wired
+from rollout.cli.context import (
+    check_one_format,
+    csv_option,
+    json_option,
+    print_file,
+    print_json,
+    show_rows,
+    wired,
+)
 from rollout.core.usage import ADMIN_DIMENSIONS, report_columns, report_json, report_rows
 
 
@@ -24,14 +32,13 @@ from rollout.core.usage import ADMIN_DIMENSIONS, report_columns, report_json, re
     type=click.Choice(ADMIN_DIMENSIONS),
     help="What to cut it by; several times for several.",
 )
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@csv_option
 @json_option
 def usage(
     tenant: str | None, since: str | None, until: str | None, by: tuple[str, ...], as_csv: bool, as_json: bool
 ) -> None:
     """What was used and what it cost, straight from the books."""
-    if as_csv and as_json:
-        raise click.UsageError("Say either --csv or --json.")
+    check_one_format(as_csv, as_json)
     with wired() as services:
         report = services.usage.overview(tenant, since, until, ",".join(by))
     rows = report_rows(report)

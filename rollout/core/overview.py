@@ -9,6 +9,7 @@ from rollout.core.figures import Thumbs
 from rollout.core.grants import AccessRequest
 from rollout.core.kills import Kill
 from rollout.core.meters import Limit
+from rollout.core.verifications import Verification
 
 FULL_PERCENT = 80
 """A hard limit of which more is taken needs somebody."""
@@ -51,7 +52,8 @@ class Spike:
 
 @dataclass(frozen=True)
 class Needs:
-    """What waits for somebody. `full`: the fullest hard limits; `bad`: open thumbs down; `gone`: workers that are not heard of."""
+    """What waits for somebody. `full`: the fullest hard limits; `bad`: open thumbs down; `gone`: workers that are not heard of;
+    `wrong`: the last look at the books, if they were not right."""
 
     asked: Asked | None
     full: Sequence[Limit]
@@ -60,10 +62,13 @@ class Needs:
     spike: Spike | None
     stopped: Sequence[Kill]
     gone: int
+    wrong: Verification | None
 
     @property
     def nothing(self) -> bool:
-        return not any((self.asked, self.full, self.doubt, self.bad, self.spike, self.stopped, self.gone))
+        return not any(
+            (self.asked, self.full, self.doubt, self.bad, self.spike, self.stopped, self.gone, self.wrong)
+        )
 
 
 @dataclass(frozen=True)

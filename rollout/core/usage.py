@@ -22,7 +22,10 @@ DEFAULT_DAYS = 30
 QUARTER = 900
 """Seconds. Days begin at a quarter of an hour UTC in every zone, so quarters add up to days of any zone."""
 
-_YEARS = range(2000, 2201)
+YEARS = range(2000, 2201)
+"""In which everything lies that reports are asked for."""
+
+_FIGURE_OF = {"usd_micro": "cost_usd_micro", "image": "images", "request": "requests"}
 
 D = TypeVar("D", bound=date)
 
@@ -60,12 +63,35 @@ class Figures:
 
 @dataclass(frozen=True)
 class Tally:
-    """Figures of one group. `names` maps each dimension but `day` to its value; `quarter` is the beginning of
-    the group's quarter of an hour in UTC epoch seconds, None when the report is not by day."""
+    """Figures of one group. `names` maps dimensions to their values, those that are missing have none; `quarter`
+    is the beginning of the group's quarter of an hour in UTC epoch seconds, None when the report is not by day."""
 
     quarter: int | None
     names: Mapping[str, str | None]
     figures: Figures
+
+
+@dataclass(frozen=True)
+class Correction:
+    """An adjustment as reports count it: a person corrected what a tenant used of a feature by `amount` of `unit`
+    (negative: given back), at `at` in UTC epoch seconds. No model, key or end user had a part in it."""
+
+    tenant_id: str
+    id: str
+    feature: str
+    unit: str
+    amount: int
+    at: int
+    reason: str
+
+    @property
+    def figures(self) -> Figures:
+        return Figures(**{_FIGURE_OF[self.unit]: self.amount})
+
+    def tally(self) -> Tally:
+        return Tally(
+            self.at - self.at % QUARTER, {"tenant": self.tenant_id, "feature": self.feature}, self.figures
+        )
 
 
 @dataclass(frozen=True)
@@ -121,7 +147,9 @@ def report(asked: Period, by: tuple[str, ...], tallies: Iterable[Tally]) -> Repo
     """The lines, in order of their names, those without a name last."""
     sums: dict[tuple[str | None, ...], Figures] = {}
     for tally in tallies:
-        names = tuple(_day(tally.quarter, asked.tz) if name == "day" else tally.names[name] for name in by)
+        names = tuple(
+            _day(tally.quarter, asked.tz) if name == "day" else tally.names.get(name) for name in by
+        )
         sums[names] = sums.get(names, Figures()) + tally.figures
     lines = [Line(dict(zip(by, names, strict=True)), figures) for names, figures in sums.items()]
     return Report(asked, by, in_order(lines), sum(sums.values(), Figures()))
@@ -170,7 +198,7 @@ def _edge(param: str, text: str, tz: str) -> tuple[int, int]:
 
 
 def _in_range(day: D) -> D:
-    if day.year not in _YEARS:
+    if day.year not in YEARS:
         raise ValueError
     return day
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from rollout.core.decisions import FEATURES
 from rollout.core.overview import Calls, LastDay, Needs, Spike
-from rollout.db import kills, overview, plans, revision
+from rollout.db import kills, overview, plans, revision, verifications
 from rollout.db.engine import Database, Tx
 from rollout.services.ids import first_id
 from rollout.services.ledger import Ledger
@@ -81,6 +81,7 @@ class Overview:
                 spike=ratings if ratings.is_one else None,
                 stopped=stopped,
                 gone=gone,
+                wrong=next((one for one in verifications.page(tx, limit=1) if not one.is_clean), None),
             )
 
     def last_day(self) -> LastDay:

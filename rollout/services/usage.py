@@ -37,11 +37,12 @@ class UsageReports:
         with self._database.read() as tx:
             tz = "UTC" if tenant_id is None else require(tx, tenant_id).tz
             asked = period(since, until, tz, self._database.now(tx))
-            found = usage.tallies(
-                tx, tenant=tenant_id, since=asked.since, until=asked.until, by=by, limit=MAX_GROUPS + 1
-            )
+            tenants = None if tenant_id is None else (tenant_id,)
+            found = usage.tallies(tx, tenants, asked, by, limit=MAX_GROUPS + 1)
+            corrected = usage.corrections(tx, tenants, asked, limit=MAX_GROUPS + 1)
         check_length(found)
-        return report(asked, tuple(by), found)
+        check_length(corrected)
+        return report(asked, tuple(by), [*found, *(one.tally() for one in corrected)])
 
 
 def check_length(groups: Sequence[object]) -> None:

@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from importlib.resources import files
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -61,7 +61,14 @@ def install(app: Flask) -> None:
         newstyle=True,
     )
     app.jinja_env.filters.update(
-        moment=moment, day=day, age=age, number=number, money=money, percent=percent, said=said
+        moment=moment,
+        day=day,
+        month=month,
+        age=age,
+        number=number,
+        money=money,
+        percent=percent,
+        said=said,
     )
     app.jinja_env.globals.update(reader=reader)
 
@@ -186,6 +193,13 @@ def day(value: float | str | None, none: str = "—") -> Markup:
     local = at.astimezone(reader().zone)
     return Markup('<time datetime="{}">{}</time>').format(
         at.strftime("%Y-%m-%dT%H:%M:%SZ"), dates.format_date(local.date(), "medium", locale=reader().locale)
+    )
+
+
+def month(name: str) -> str:
+    """`2026-11` -> November 2026."""
+    return str(
+        dates.format_skeleton("yMMMM", date.fromisoformat(f"{name}-01"), locale=reader().locale)
     )
 
 

@@ -47,3 +47,45 @@ class ReportOut(Shape):
 class UsageOut(ReportOut):
     data: list[LineOut]
     total: FiguresOut
+
+
+class StatementLineOut(FiguresOut):
+    """`usage_usd_micro` was charged by what the vendor told, `price_list_usd_micro` by the price list, `estimate_usd_micro` as
+    reserved, because nobody could tell; together they are `cost_usd_micro`."""
+
+    feature: str
+    model: str
+    usage_usd_micro: int
+    price_list_usd_micro: int
+    estimate_usd_micro: int
+
+
+class AdjustmentOut(Shape):
+    """A correction: `amount` in `unit` (usd_micro, image, request), negative when given back."""
+
+    id: str
+    at: str
+    feature: str
+    unit: str
+    amount: int
+    reason: str
+
+
+class StatementOut(Shape):
+    """Calls count in the month in which they began. `final`: the month is over and no call of it is open, so that only an
+    adjustment can still change the total, which has those of this month in it."""
+
+    tenant: str
+    month: str
+    since: str = Field(alias="from")
+    until: str = Field(alias="to")
+    tz: str
+    final: bool
+    lines: list[StatementLineOut]
+    adjustments: list[AdjustmentOut]
+    requests: int
+    images: int
+    input_tokens: int
+    output_tokens: int
+    total_usd_micro: int
+    pending_usd_micro: int
