@@ -82,13 +82,19 @@ COMMAND_OF = {
     "GET /requests/summary": "requests summary",
     "GET /requests/<any_id>": "requests show",
     "GET /usage": "usage",
+    "GET /statements": "statements list",
+    "GET /statements/<tenant_id>": "statements show",
+    "GET /ledger": "ledger list",
+    "POST /ledger/verify": "ledger verify",
     "GET /audit": "audit list",
     "GET /audit/export": "audit export",
     "GET /audit/verify": "audit verify",
     "GET /workers": "workers list",
 }  # fmt: skip
 
-CHANGING = sorted({command for route, command in COMMAND_OF.items() if not route.startswith("GET ")})
+CHANGING = sorted(
+    {command for route, command in COMMAND_OF.items() if not route.startswith("GET ")} - {"ledger verify"}
+)
 RUNNING = {"demo", "serve", "worker", "sandbox serve"}
 """Commands that go on until they are stopped."""
 
