@@ -94,9 +94,9 @@ def build(
     check_admin_is_ours()
     secret = (settings.secret_key or embedded_secret(Path(settings.home))).encode()
     database = Database(settings.database, clock)
-    changes = Changes(database)
+    events = Events(new_id)
+    changes = Changes(database, events)
     queue = JobQueue(database, changes, new_id)
-    events = Events(queue)
     ledger = Ledger(
         database,
         lease_seconds=settings.hold_lease_seconds,
@@ -117,7 +117,7 @@ def build(
         jobs=queue,
         events=events,
         webhooks=Webhooks(
-            database, changes, queue, secret, new_id, Post(private=settings.webhooks_private == "on")
+            database, changes, secret, new_id, Post(private=settings.webhooks_private == "on")
         ),
         state=state,
         workers=workers,

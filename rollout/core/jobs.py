@@ -38,10 +38,10 @@ class Job:
     id: str
     kind: str
     payload: Mapping[str, Any]
-    state: State
     run_at: int
     max_attempts: int
     created_at: int
+    state: State = "ready"
     subject: str | None = None
     dedupe: str | None = None
     attempt: int = 0

@@ -19,9 +19,12 @@ from typing import Any
 import structlog
 
 from rollout.core.audit import Actor, Entry
+from rollout.core.webhooks import EventType
 from rollout.db import audit, revision
 from rollout.db.engine import Database, Tx
 from rollout.errors import InvalidRequest
+from rollout.services.events import Events
+from rollout.services.ids import new_id
 
 log = structlog.get_logger()
 
@@ -31,8 +34,9 @@ MAX_REASON = 2000
 class Change:
     """An open change; `tx` and `now` are for the block, `revision` is the number it will have."""
 
-    def __init__(self, tx: Tx, now: int, revision: int, actor: Actor, reason: str) -> None:
+    def __init__(self, tx: Tx, now: int, revision: int, actor: Actor, reason: str, events: Events) -> None:
         self.tx, self.now, self.revision, self.actor, self.reason = tx, now, revision, actor, reason
+        self._events = events
         self.records: list[dict[str, Any]] = []
 
     def record(
@@ -50,9 +54,14 @@ class Change:
         )
 
 
+    def tell(self, type: EventType, tenant: str | None, data: Mapping[str, Any]) -> None:
+        """Tell webhooks of it, if it comes to be: the tenant's and the operators' own, or (None) only these."""
+        self._events.emit(self.tx, self.now, type, tenant, data)
+
+
 class Changes:
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, events: Events | None = None) -> None:
+        self._database, self._events = database, events or Events(new_id)
 
     @contextmanager
     def begin(self, actor: Actor, reason: str | None, *, dry_run: bool = False) -> Iterator[Change]:
@@ -61,7 +70,7 @@ class Changes:
         try:
             with self._database.write() as tx:
                 number, chain_end = revision.lock(tx)
-                change = Change(tx, self._database.now(tx), number + 1, actor, why)
+                change = Change(tx, self._database.now(tx), number + 1, actor, why, self._events)
                 yield change
                 if change.records:
                     _write_down(change, chain_end)

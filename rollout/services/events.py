@@ -1,9 +1,10 @@
 """Events: what happened, told to the webhooks that want to know.
 
     events.emit(tx, now, "quota.threshold", "acme", {...})
+    change.tell("grant.created", "acme", {...})                # inside of a change
 
-One job a webhook, written with the change that it tells of: told if and only if that committed. Where nobody wants to know it
-costs one look into an index.
+One job a webhook, written with what it tells of: told if and only if that committed. Where nobody wants to know it costs one
+look into an index.
 """
 
 from __future__ import annotations
@@ -11,19 +12,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rollout.core.jobs import Job
 from rollout.core.meters import PLATFORM
-from rollout.core.webhooks import EventType, event_json
-from rollout.db import webhooks
+from rollout.core.webhooks import EventType, Webhook, event_json
+from rollout.db import jobs, webhooks
 from rollout.db.engine import Tx
-from rollout.services.jobs import JobQueue
+from rollout.services.ids import NewId
 
 KIND = "webhook"
 ATTEMPTS = 8
 
 
 class Events:
-    def __init__(self, jobs: JobQueue) -> None:
-        self._jobs = jobs
+    def __init__(self, new_id: NewId) -> None:
+        self._new_id = new_id
 
     def emit(
         self,
@@ -40,13 +42,28 @@ class Events:
         """
         for webhook in webhooks.of(tx, *{PLATFORM, tenant_id or PLATFORM}):
             if webhook.wants(type):
-                self._jobs.add(
-                    tx,
-                    now=now,
-                    tenant_id=webhook.tenant_id,
-                    kind=KIND,
-                    payload=event_json(type, now, data),
-                    max_attempts=ATTEMPTS,
-                    subject=webhook.id,
-                    dedupe=dedupe and f"{dedupe}:{webhook.id}",
-                )
+                job = message(self._new_id("job"), webhook, now, type, data, ATTEMPTS, dedupe)
+                jobs.add(tx, job)
+
+
+def message(
+    job_id: str,
+    webhook: Webhook,
+    now: int,
+    type: EventType,
+    data: Mapping[str, Any],
+    max_attempts: int,
+    dedupe: str | None = None,
+) -> Job:
+    """The job that tells one webhook of one event."""
+    return Job(
+        tenant_id=webhook.tenant_id,
+        id=job_id,
+        kind=KIND,
+        payload=event_json(type, now, data),
+        run_at=now,
+        max_attempts=max_attempts,
+        created_at=now,
+        subject=webhook.id,
+        dedupe=dedupe and f"{dedupe}:{webhook.id}",
+    )

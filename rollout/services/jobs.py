@@ -71,7 +71,6 @@ class JobQueue:
             id=self._new_id("job"),
             kind=kind,
             payload=payload,
-            state="ready",
             run_at=now if run_at is None else run_at,
             max_attempts=max_attempts,
             created_at=now,

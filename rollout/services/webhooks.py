@@ -20,7 +20,6 @@ from rollout.core.webhooks import (
     IssuedWebhook,
     Webhook,
     delivery_json,
-    event_json,
     secret_text,
     signed_headers,
     webhook_json,
@@ -31,9 +30,9 @@ from rollout.delivery.webhooks import Answer, Undelivered
 from rollout.errors import Conflict, NotFound
 from rollout.services import tenants
 from rollout.services.changes import Change, Changes
-from rollout.services.events import KIND
+from rollout.services.events import KIND, message
 from rollout.services.ids import NewId
-from rollout.services.jobs import JobQueue, replayed
+from rollout.services.jobs import replayed
 from rollout.services.tenants import check_version
 
 log = structlog.get_logger()
@@ -51,9 +50,9 @@ class Webhooks:
     """Where a method takes `tenant`, the webhook of any other is not found; None: whosever it is."""
 
     def __init__(
-        self, database: Database, changes: Changes, queue: JobQueue, secret: bytes, new_id: NewId, post: Post
+        self, database: Database, changes: Changes, secret: bytes, new_id: NewId, post: Post
     ) -> None:
-        self._database, self._changes, self._queue = database, changes, queue
+        self._database, self._changes = database, changes
         self._secret, self._new_id, self._post = secret, new_id, post
 
     def page(self, *, tenant: str | None, cursor: str | None, limit: int) -> list[Webhook]:
@@ -164,17 +163,9 @@ class Webhooks:
         """Send it a `webhook.test`, once, whatever events it wants. Raises NotFound, Conflict when it is disabled."""
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
             webhook = _require_active(change.tx, webhook_id, tenant)
-            job_id = self._queue.add(
-                change.tx,
-                now=change.now,
-                tenant_id=webhook.tenant_id,
-                kind=KIND,
-                payload=event_json("webhook.test", change.now, {"webhook": webhook.id}),
-                max_attempts=1,
-                subject=webhook.id,
-            )
-            job = jobs.get(change.tx, job_id or "")
-            assert job is not None
+            data = {"webhook": webhook.id}
+            job = message(self._new_id("job"), webhook, change.now, "webhook.test", data, max_attempts=1)
+            jobs.add(change.tx, job)
             change.record(
                 "webhook.tested",
                 subject=webhook.id,
