@@ -122,6 +122,22 @@ def grant_json(grant: Grant) -> dict[str, Any]:
     }
 
 
+def told_of_grant(grant: Grant) -> dict[str, Any]:
+    """What webhooks are told: without what operators noted down."""
+    return {name: told for name, told in grant_json(grant).items() if name not in ("cohort", "reason")}
+
+
+def told_of_request(request: AccessRequest) -> dict[str, Any]:
+    """What webhooks are told: without who decided, and with the reason of a denial only."""
+    return {
+        "id": request.id,
+        "tenant": request.tenant_id,
+        "feature": request.feature,
+        "state": request.state,
+        "decision_reason": request.decision_reason if request.state == "denied" else None,
+    }
+
+
 def asked_json(standing: Standing) -> dict[str, Any]:
     """An access request as its tenant sees it: without who decided, and with the reason of a denial only."""
     request = standing.request

@@ -16,6 +16,7 @@ from rollout.core.grants import (
     Standing,
     access_request_json,
     grant_json,
+    told_of_request,
 )
 from rollout.core.meters import Meter, meter_json
 from rollout.core.plans import Everyone, Granted, Phase
@@ -126,6 +127,7 @@ class Access:
             change.record(
                 "access_request.created", subject=new.id, tenant=tenant_id, before=None, after=as_json(new)
             )
+            change.tell("access_request.created", tenant_id, told_of_request(new))
             return _require_request(change.tx, new.id), True
 
     def withdraw(self, actor: Actor, tenant_id: str, request_id: str) -> Standing:

@@ -23,6 +23,7 @@ from rollout.core.decisions import (
 )
 from rollout.core.kills import EVERYONE, InFlight, Kill, kill_json
 from rollout.core.times import check_ahead, rfc3339
+from rollout.core.webhooks import EventType
 from rollout.db import audit, kills, meters, plans, revision
 from rollout.db.engine import Clock, Database, Tx
 from rollout.db.facts import last_use
@@ -270,13 +271,15 @@ class Features:
             remind_at=remind_at,
         )
         kills.put(change.tx, after)
+        action: EventType = "feature.killed" if killed else "feature.revived"
         change.record(
-            "feature.killed" if killed else "feature.revived",
+            action,
             subject=feature,
             tenant=tenant,
             before=as_json(before) if before else None,
             after={**as_json(after), "voided": voided},
         )
+        change.tell(action, tenant, {"tenant": tenant, "feature": feature, "in_flight": in_flight})
         return after
 
     def _spread(self, bit: Kill, voided: int, running: int, wait: float) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from rollout.db import feedback, figures, images
 from rollout.db.engine import Clock, Database, Tx
 from rollout.errors import Conflict, InvalidRequest, NotFound
 from rollout.services.changes import Changes
+from rollout.services.events import Events
 from rollout.services.ids import NewId
 from rollout.services.tenants import check_version, require
 from rollout.services.usage import MAX_GROUPS, check_length
@@ -46,6 +47,7 @@ class Feedback:
     ) -> None:
         self._database, self._changes = database, changes
         self._secret, self._new_id, self._clock = secret, new_id, clock
+        self._events = Events(new_id)
 
     def open(self, handle: str) -> Handle:
         """Raises NotFound for a forged handle, ResultPurged for an expired one."""
@@ -90,6 +92,7 @@ class Feedback:
                 **dataclasses.asdict(exposure),
             )
             _write(tx, [(None, new)])
+            self._events.emit(tx, now, "feedback.received", tenant_id, feedback_json(new))
         return new, True
 
     def withdraw(self, tenant_id: str, feedback_id: str, handle: Handle | None = None) -> FeedbackItem:

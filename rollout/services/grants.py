@@ -6,6 +6,7 @@ A tenant has at most one of a feature; time ends it without a job.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from rollout.core.audit import Actor
@@ -18,8 +19,11 @@ from rollout.core.grants import (
     as_of,
     check_cohort,
     grant_json,
+    told_of_grant,
+    told_of_request,
 )
 from rollout.core.times import check_ahead
+from rollout.core.webhooks import EventType
 from rollout.db import access_requests, grants
 from rollout.db.engine import Database, Tx
 from rollout.errors import Conflict, NotFound
@@ -27,6 +31,11 @@ from rollout.services.changes import Change, Changes, as_json
 from rollout.services.ids import NewId
 from rollout.services.meters import give_quota
 from rollout.services.tenants import check_version, require
+
+_TOLD: Mapping[RequestState, EventType] = {
+    "approved": "access_request.approved",
+    "denied": "access_request.denied",
+}
 
 
 class Grants:
@@ -122,7 +131,9 @@ class Grants:
             check_version(based_on, before.version, grant_json(before))
             if before.state == "revoked":
                 return before
-            return _put(change, "grant.revoked", before, state="revoked", reason=change.reason)
+            after = _put(change, "grant.revoked", before, state="revoked", reason=change.reason)
+            change.tell("grant.revoked", after.tenant_id, told_of_grant(after))
+        return after
 
 
 def admit(
@@ -162,6 +173,7 @@ def admit(
         before=None if before is None else as_json(before),
         after=as_json(new),
     )
+    change.tell("grant.created", tenant_id, told_of_grant(new))
     if waiting := access_requests.waiting(change.tx, tenant_id, feature):
         answer(change, waiting.request, "approved")
     return new
@@ -185,6 +197,8 @@ def answer(change: Change, request: AccessRequest, state: RequestState) -> Acces
         before=as_json(request),
         after=as_json(after),
     )
+    if state in _TOLD:
+        change.tell(_TOLD[state], after.tenant_id, told_of_request(after))
     return after
 
 

@@ -277,6 +277,7 @@ class Plans:
             change.record(
                 action, subject=feature, tenant=None, before=_standing(before), after=_standing(after)
             )
+            change.tell("phase.changed", None, {"feature": feature, **_standing(after)})
         return after
 
     def _read(self, feature: str, based_on: int | None) -> tuple[RunningPlan, int]:
