@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,9 +12,9 @@ from rollout.db.engine import Tx
 from rollout.db.tables import webhook
 
 
-def of(tx: Tx, *tenant_ids: str) -> list[Webhook]:
+def of(tx: Tx, tenant_ids: Collection[str]) -> list[Webhook]:
     """All webhooks of these tenants: they are few."""
-    query = sa.select(webhook).where(webhook.c.tenant_id.in_(tenant_ids)).order_by(webhook.c.id)
+    query = sa.select(webhook).where(webhook.c.tenant_id.in_(sorted(tenant_ids))).order_by(webhook.c.id)
     return [_webhook(row) for row in tx.execute(query).mappings()]
 
 

@@ -30,7 +30,7 @@ from rollout.delivery.webhooks import Answer, Undelivered
 from rollout.errors import Conflict, NotFound
 from rollout.services import tenants
 from rollout.services.changes import Change, Changes
-from rollout.services.events import KIND, message
+from rollout.services.events import KIND, Event, message
 from rollout.services.ids import NewId
 from rollout.services.jobs import replayed
 from rollout.services.tenants import check_version
@@ -81,7 +81,7 @@ class Webhooks:
         """
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
             owner = PLATFORM if tenant_id is None else tenants.require(change.tx, tenant_id).id
-            if len(webhooks.of(change.tx, owner)) >= MAX_WEBHOOKS:
+            if len(webhooks.of(change.tx, [owner])) >= MAX_WEBHOOKS:
                 raise Conflict(f"There are {MAX_WEBHOOKS} webhooks already; remove one first.")
             added = Webhook(owner, self._new_id("wh"), url, tuple(sorted(set(types))), change.now)
             webhooks.add(change.tx, added)
@@ -163,8 +163,8 @@ class Webhooks:
         """Send it a `webhook.test`, once, whatever events it wants. Raises NotFound, Conflict when it is disabled."""
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
             webhook = _require_active(change.tx, webhook_id, tenant)
-            data = {"webhook": webhook.id}
-            job = message(self._new_id("job"), webhook, change.now, "webhook.test", data, max_attempts=1)
+            event = Event("webhook.test", webhook.tenant_id, {"webhook": webhook.id})
+            job = message(self._new_id("job"), webhook, change.now, event, max_attempts=1)
             jobs.add(change.tx, job)
             change.record(
                 "webhook.tested",
