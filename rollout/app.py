@@ -102,6 +102,7 @@ def build(
         lease_seconds=settings.hold_lease_seconds,
         grace_seconds=settings.unknown_grace_seconds,
         new_id=new_id,
+        emit=events.emit,
     )
     state, workers = State(database, secret, clock=clock), Workers(database)
     features = Features(database, changes, state, ledger, workers, clock=clock)

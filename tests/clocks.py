@@ -22,7 +22,7 @@ class ClockedDatabase(Database):
     """Tells the time of the test's clock on PostgreSQL too, where `Database` asks the server."""
 
     def now(self, tx: Tx) -> int:
-        return int(self._clock())
+        return int(self.clock())
 
     def now_ms(self, tx: Tx) -> int:
-        return int(self._clock() * 1000)
+        return int(self.clock() * 1000)

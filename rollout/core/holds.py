@@ -26,16 +26,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
+from rollout.core.alerts import EXHAUSTED, Alert, crossed
 from rollout.core.catalogue import Cost, SettledFrom
 from rollout.core.meters import (
     MAX_AMOUNT,
+    PLATFORM,
     Bucket,
     BucketKey,
+    Caller,
     Limit,
     Meter,
     Unit,
+    end_topups,
     limit_of,
     open_bucket,
     refusal,
@@ -53,12 +57,12 @@ from rollout.errors import (
 )
 
 State = Literal["held", "dispatched", "settled", "void", "unknown"]
-Kind = Literal["reserve", "settle", "void", "slot", "late"]
+Kind = Literal["reserve", "settle", "void", "slot", "late", "adjust", "topup", "expire"]
 
 OPEN: tuple[State, ...] = ("held", "dispatched", "unknown")
 """States that still reserve something."""
 
-SWEEPER, RECONCILER = "system:sweeper", "system:reconciler"
+SWEEPER, RECONCILER, LEDGER = "system:sweeper", "system:reconciler", "system:ledger"
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,8 @@ class Actual:
 
 @dataclass(frozen=True)
 class HoldRequest:
-    """What is to be reserved; `meter_rev` tells the ledger whether `meters` are still the right ones.
+    """What is to be reserved; `meter_rev` tells the ledger whether `meters`, the tenant's own, are still the right
+    ones. Those that tenants share are the ledger's to add.
 
     `amounts` are maxima; a unit that is missing has no line. Not `metered` (test keys): a hold without lines.
     """
@@ -106,32 +111,39 @@ class HoldRequest:
     price_id: str
     dispatch: bool = True
     metered: bool = True
+    end_user: str | None = None
+    phase: str | None = None
 
     def __post_init__(self) -> None:
         if not all(0 <= amount <= MAX_AMOUNT for amount in self.amounts.values()):
             raise ValueError(f"amounts lie between 0 and {MAX_AMOUNT}: {self.amounts}")
 
-    def lines(self) -> list[tuple[Meter, int]]:
-        """The meters that count this request, each with its amount."""
+    def lines(self, now: int) -> list[tuple[Meter, Bucket, int]]:
+        """What counts this request: meter, its window of now as nobody has used it yet, amount."""
         if not self.metered:
             return []
+        caller = Caller(self.api_key_id, self.end_user, self.phase)
         return [
-            (meter, amount)
+            (meter, open_bucket(meter, now, subject), amount)
             for meter in self.meters
+            if meter.in_force(now) and (subject := meter.subject_of(caller)) is not None
             for unit, amount in self.amounts.items()
             if meter.counts(self.feature, unit)
         ]
 
 
-@dataclass(frozen=True)
-class Line:
-    """What a hold reserves in one bucket. A settle lands in the same one, whatever the clock says by then."""
+class Line(NamedTuple):
+    """What a hold reserves in one bucket. A settle lands in the same one, whatever the clock says by then.
+
+    `shared`: the bucket is not the tenant's, but one of all.
+    """
 
     meter_id: str
     subject: str
     start: int
     unit: Unit
     amount: int
+    shared: bool = False
 
     def held_in(self, state: State) -> int:
         """How much of the bucket's `held` is this line's."""
@@ -145,7 +157,8 @@ class Hold:
     """A reservation and what became of it; `resolution` says why it ended as it did.
 
     `cost_usd_micro`: the most it may cost; settled, what it cost; void, 0. `lease_until`: the owner's lease
-    while held or dispatched, the end of the grace while unknown, else None.
+    while held or dispatched, the end of the grace while unknown, else None. `unsent`: the caller left before the
+    answer did. `evidence`: what was found out of an unknown outcome, {"at", "by", "found"} each.
     """
 
     tenant_id: str
@@ -171,9 +184,11 @@ class Hold:
     result: StoredResult | None = None
     resolution: str | None = None
     settled_at: int | None = None
+    unsent: bool = False
+    evidence: tuple[Mapping[str, Any], ...] = ()
 
     def bucket_key(self, line: Line) -> BucketKey:
-        return (self.tenant_id, line.meter_id, line.subject, line.start)
+        return (PLATFORM if line.shared else self.tenant_id, line.meter_id, line.subject, line.start)
 
     def overdue(self, now: int) -> bool:
         """Whether its lease, or its grace, has passed: the only test of an owner's death."""
@@ -185,13 +200,15 @@ class Hold:
         return Actual(Cost(self.cost_usd_micro, "estimate", self.price_id or ""), images)
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One line of the ledger, never changed; its id follows from what it is, so none can be written twice."""
+class Entry(NamedTuple):
+    """One line of the ledger, never changed; its id follows from what it is, so none can be written twice.
+
+    `hold_id` None: of a top-up or an adjustment. `d_cap`: what top-ups give, and take along when they end.
+    """
 
     tenant_id: str
     id: str
-    hold_id: str
+    hold_id: str | None
     meter_id: str
     subject: str
     start: int
@@ -203,6 +220,7 @@ class Entry:
     actor: str
     reason: str | None
     at: int
+    d_cap: int = 0
 
 
 @dataclass(frozen=True)
@@ -230,9 +248,12 @@ class Gates:
 
 @dataclass(frozen=True)
 class Reserve:
+    """`again`: an earlier try may have been committed."""
+
     hold_id: str
     request: HoldRequest
     lease_seconds: int
+    again: bool = False
 
     @property
     def tenant_id(self) -> str:
@@ -328,10 +349,12 @@ class Rows:
     holds: list[Hold] = field(default_factory=list)
     buckets: list[Bucket] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
 
 
 def decide(
     operations: Sequence[Operation],
+    meters: Mapping[str, Meter],
     gates: Gates,
     buckets: Mapping[BucketKey, Bucket],
     holds: Sequence[Hold],
@@ -339,10 +362,10 @@ def decide(
 ) -> tuple[list[Reply], Rows]:
     """Carry out `operations` in order on what was read under the locks: a reply for each, and what to write.
 
-    `buckets` has every bucket of `bucket_keys(...)`; `holds` those that the operations name, by id or by
-    Idempotency-Key.
+    `meters` by id, those in use of every tenant named; `buckets` has every bucket of `bucket_keys(...)`; `holds`
+    those that the operations name, by id or by Idempotency-Key.
     """
-    books = _Books(buckets, holds, now)
+    books = _Books(meters, buckets, holds, now)
     replies = []
     for operation in operations:
         try:
@@ -354,13 +377,13 @@ def decide(
 
 def new_buckets(operations: Iterable[Operation], now: int) -> list[Bucket]:
     """The buckets that reserves count in, as they are before anybody used them, in order of locking."""
-    found = [
-        open_bucket(meter, now)
+    found = {
+        bucket.key: bucket
         for operation in operations
         if isinstance(operation, Reserve)
-        for meter, _ in operation.request.lines()
-    ]
-    return sorted(found, key=lambda bucket: bucket.key)
+        for _, bucket, _ in operation.request.lines(now)
+    }
+    return [found[key] for key in sorted(found)]
 
 
 def bucket_keys(buckets: Iterable[Bucket], holds: Iterable[Hold]) -> list[BucketKey]:
@@ -391,13 +414,21 @@ def replay(earlier: Hold, fingerprint: str) -> StoredResult:
 class _Books:
     """The state inside one `decide`: what one operation wrote the next one reads."""
 
-    def __init__(self, buckets: Mapping[BucketKey, Bucket], holds: Sequence[Hold], now: int) -> None:
-        self.now = now
+    def __init__(
+        self,
+        meters: Mapping[str, Meter],
+        buckets: Mapping[BucketKey, Bucket],
+        holds: Sequence[Hold],
+        now: int,
+    ) -> None:
+        self.now, self._meters = now, meters
         self.buckets = dict(buckets)
         self._holds = {(hold.tenant_id, hold.id): hold for hold in holds}
         self._keys = {(hold.tenant_id, hold.idem_key): hold.id for hold in holds if hold.idem_key}
         self._entries: list[Entry] = []
+        self._alerts: list[Alert] = []
         self._buckets_before, self._holds_before = buckets, dict(self._holds)
+        self._end_topups()
 
     def find(self, tenant_id: str, hold_id: str) -> Hold | None:
         return self._holds.get((tenant_id, hold_id))
@@ -419,10 +450,11 @@ class _Books:
             return
         key = hold.bucket_key(line)
         bucket = self.buckets[key]
-        self.buckets[key] = dataclasses.replace(bucket, used=bucket.used + d_used, held=bucket.held + d_held)
+        bucket = bucket._replace(used=bucket.used + d_used, held=bucket.held + d_held)
+        self.buckets[key] = self._told(bucket) if d_used > 0 else bucket
         self._entries.append(
             Entry(
-                tenant_id=hold.tenant_id,
+                tenant_id=bucket.tenant_id,
                 id=f"{hold.id}.{kind}.{hold.lines.index(line)}",
                 hold_id=hold.id,
                 meter_id=line.meter_id,
@@ -439,14 +471,72 @@ class _Books:
             )
         )
 
+    def refuse(self, meter: Meter, key: BucketKey) -> None:
+        """A request did not fit into a window: tell it once."""
+        bucket = self.buckets[key]
+        if meter.warns and bucket.exhausted_at is None:
+            self.buckets[key] = bucket._replace(exhausted_at=self.now)
+            self._alerts.append(self._alert(bucket, EXHAUSTED, bucket.cap_by(meter, self.now)))
+
+    def _told(self, bucket: Bucket) -> Bucket:
+        """The bucket after every threshold that it has reached was told."""
+        meter = self._meters.get(bucket.meter_id)
+        reached = crossed(meter, bucket.alerted, bucket, self.now) if meter else []
+        if meter is None or not reached:
+            return bucket
+        cap = bucket.cap_by(meter, self.now)
+        self._alerts += [self._alert(bucket, percent, cap) for percent in reached]
+        return bucket._replace(alerted=reached[-1])
+
+    def _alert(self, bucket: Bucket, threshold: int, cap: int) -> Alert:
+        return Alert(*bucket.key, threshold, cap, bucket.used, bucket.held, self.now)
+
+    def _end_topups(self) -> None:
+        """Top-ups end when their time has come, before anything else is done to their bucket."""
+        for key, bucket in self.buckets.items():
+            meter = self._meters.get(bucket.meter_id) if bucket.topups else None
+            if meter is None:
+                continue
+            self.buckets[key], rests = end_topups(meter, bucket, self.now)
+            self._entries += [expiry(bucket, topup.id, rest, LEDGER, self.now) for topup, rest in rests]
+
     def rows(self) -> Rows:
         before = self._holds_before
         return Rows(
             new_holds=[hold for key, hold in self._holds.items() if key not in before],
             holds=[hold for key, hold in self._holds.items() if key in before and hold is not before[key]],
-            buckets=[now for key, now in self.buckets.items() if now is not self._buckets_before[key]],
+            buckets=[
+                self._capped(now) for key, now in self.buckets.items() if now is not self._buckets_before[key]
+            ],
             entries=self._entries,
+            alerts=self._alerts,
         )
+
+    def _capped(self, bucket: Bucket) -> Bucket:
+        meter = self._meters.get(bucket.meter_id)
+        return bucket._replace(cap=bucket.cap_by(meter, self.now)) if meter else bucket
+
+
+def expiry(bucket: Bucket, topup_id: str, rest: int, actor: str, now: int) -> Entry:
+    """What a top-up that ends takes along out of its window's cap."""
+    tenant_id, meter_id, subject, start = bucket.key
+    return Entry(
+        tenant_id,
+        f"{topup_id}.expire",
+        None,
+        meter_id,
+        subject,
+        start,
+        "expire",
+        0,
+        0,
+        None,
+        None,
+        actor,
+        None,
+        now,
+        -rest,
+    )
 
 
 def _carry_out(books: _Books, gates: Gates, operation: Operation) -> Reply:
@@ -469,10 +559,10 @@ def _carry_out(books: _Books, gates: Gates, operation: Operation) -> Reply:
 
 def _reserve(books: _Books, gates: Gates, op: Reserve) -> Reply:
     request = op.request
-    wanted = [(meter, amount, open_bucket(meter, books.now).key) for meter, amount in request.lines()]
+    wanted = [(meter, bucket.key, amount) for meter, bucket, amount in request.lines(books.now)]
 
     def limits() -> tuple[Limit, ...]:
-        return tuple(limit_of(meter, books.buckets[key]) for meter, _, key in wanted)
+        return tuple(limit_of(meter, books.buckets[key], books.now) for meter, key, _ in wanted)
 
     if written := books.find(request.tenant_id, op.hold_id):
         return Reply(written, limits=limits())
@@ -481,18 +571,23 @@ def _reserve(books: _Books, gates: Gates, op: Reserve) -> Reply:
     if earlier and earlier.state != "void":
         replay(earlier, request.fingerprint)
         return Reply(earlier, limits=limits())
+    before = limits()
     full = [
-        (limit_of(meter, books.buckets[key]), amount)
-        for meter, amount, key in wanted
-        if meter.hard and not books.buckets[key].fits(amount)
+        (limit, key, amount)
+        for limit, (meter, key, amount) in zip(before, wanted, strict=True)
+        if meter.hard and not limit.fits(amount)
     ]
     if full:
-        refused = refusal(full, request.decision_id, books.now)
-        refused.limits, refused.at = limits(), books.now
+        for limit, key, _ in full:
+            books.refuse(limit.meter, key)
+        refused = refusal([(limit, amount) for limit, _, amount in full], request.decision_id, books.now)
+        refused.limits, refused.at = before, books.now
         raise refused
     if earlier:  # one key, one hold: the void one gives it up
         books.put(dataclasses.replace(earlier, idem_key=None))
-    lines = tuple(Line(meter.id, key[2], key[3], meter.unit, amount) for meter, amount, key in wanted)
+    lines = tuple(
+        Line(meter.id, key[2], key[3], meter.unit, amount, meter.shared) for meter, key, amount in wanted
+    )
     hold = _new_hold(op, lines, earlier.attempt + 1 if earlier else 1, books.now)
     books.put(hold)
     for line in hold.lines:
@@ -628,7 +723,7 @@ def hold_json(hold: Hold) -> dict[str, Any]:
         "cost_usd_micro": hold.cost_usd_micro,
         "settled_from": hold.settled_from,
         "resolution": hold.resolution,
-        "lines": [dataclasses.asdict(line) for line in hold.lines],
+        "lines": [line._asdict() for line in hold.lines],
         "decision_id": hold.decision_id,
         "request_id": hold.request_id,
         "api_key_id": hold.api_key_id,

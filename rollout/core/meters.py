@@ -1,17 +1,27 @@
 """Meters: what is limited, over which window, by how much; and what a full one answers.
 
+    level      belongs to     counts                                    buckets of a window
+    platform   PLATFORM       every tenant                              one
+    phase      PLATFORM       every tenant that a phase let in          one
+    tenant     the tenant     all of its features, or one               one
+    feature    the tenant     one feature                               one
+    api_key    the tenant     one key, or (no `subject`) each           one a key
+    end_user   the tenant     one end user, or (no `subject`) each      one an end user
+
 Amounts are integers (pictures, micro-dollars, requests, pieces of work in flight), times UTC epoch seconds.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, Literal, get_args
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple, get_args
 from zoneinfo import ZoneInfo
 
 from rollout.core.tenants import check_tz
@@ -20,7 +30,7 @@ from rollout.errors import InsufficientQuota, InvalidRequest, QuotaExceeded, Rat
 
 Unit = Literal["image", "usd_micro", "request", "slot"]
 Period = Literal["minute", "day", "month", "life", "concurrent"]
-Level = Literal["tenant", "feature"]
+Level = Literal["platform", "phase", "tenant", "feature", "api_key", "end_user"]
 BucketKey = tuple[str, str, str, int]
 """(tenant_id, meter_id, subject, start); in this order buckets are locked."""
 
@@ -29,6 +39,18 @@ PERIODS: tuple[Period, ...] = get_args(Period)
 LEVELS: tuple[Level, ...] = get_args(Level)
 MAX_AMOUNT = 2**53
 """Larger integers are not safe in JSON."""
+
+PLATFORM = "~platform"
+"""The tenant to which meters of level platform and phase belong; sorts after every tenant, so their buckets are locked last."""
+
+SHARED: tuple[Level, ...] = ("platform", "phase")
+ANONYMOUS = "anonymous"
+"""The end user of calls that name none."""
+
+THRESHOLDS = (50, 80, 100)
+"""Percent of the cap that are told of, unless a meter says otherwise."""
+
+MAX_THRESHOLDS = 10
 
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _UNIT_WORDS = {"image": "images", "usd_micro": "micro-dollars", "request": "requests", "slot": "requests"}
@@ -41,12 +63,22 @@ _PERIOD_WORDS = {
 }
 
 
+class Caller(NamedTuple):
+    """On whose behalf something is counted; `phase` is the plan's that let him in."""
+
+    api_key_id: str
+    end_user: str | None = None
+    phase: str | None = None
+
+
 @dataclass(frozen=True)
 class Meter:
-    """A limit of one tenant. One that is not `hard` counts and refuses nothing.
+    """A limit. One that is not `hard` counts and refuses nothing.
 
-    `feature` None (level `tenant`) counts all features and is never hard: spent generation must not stop
-    analysis.
+    `feature` None (levels platform and tenant) counts all features and is never hard: spent generation must
+    not stop analysis. `scheduled` are caps to come, (at, cap) in order of time; `zones` changes of the time zone,
+    (since, tz), each from the end of a window on. It counts from `effective_at` up to, without, `until`.
+    `thresholds` are percent of the cap.
     """
 
     id: str
@@ -59,6 +91,12 @@ class Meter:
     tz: str
     cap: int
     hard: bool = True
+    subject: str | None = None
+    thresholds: tuple[int, ...] = THRESHOLDS
+    scheduled: tuple[tuple[int, int], ...] = ()
+    zones: tuple[tuple[int, str], ...] = ()
+    effective_at: int | None = None
+    until: int | None = None
     version: int = 1
     created_at: int = 0
 
@@ -72,14 +110,31 @@ class Meter:
                 "A meter's name is at most 64 lower-case letters and digits, in words joined by hyphens.",
                 param="name",
             )
-        if isinstance(self.cap, bool) or not isinstance(self.cap, int) or not 0 <= self.cap <= MAX_AMOUNT:
-            raise InvalidRequest(f"A cap is a whole number from 0 to {MAX_AMOUNT}.", param="cap")
+        for cap in (self.cap, *(cap for _, cap in self.scheduled)):
+            check_cap(cap)
         if (self.unit == "slot") != (self.period == "concurrent"):
             raise InvalidRequest(
                 "Slots are counted at once: unit slot and period concurrent go together.", param="period"
             )
-        if self.level == "feature" and self.feature is None:
-            raise InvalidRequest("A meter of level feature names its feature.", param="feature")
+        if self.effective_at is not None and self.until is not None and self.until <= self.effective_at:
+            raise InvalidRequest("`until` must lie after `effective_at`.", param="until")
+        self._check_place()
+        self._check_thresholds()
+
+    def _check_place(self) -> None:
+        if self.shared != (self.tenant_id == PLATFORM):
+            raise InvalidRequest(
+                f"Meters of level {' and '.join(SHARED)} belong to no tenant, all others to one.",
+                param="level",
+            )
+        if self.level in ("feature", "phase") and self.feature is None:
+            raise InvalidRequest(f"A meter of level {self.level} names its feature.", param="feature")
+        if self.level == "phase" and self.subject is None:
+            raise InvalidRequest("A meter of level phase names its phase.", param="subject")
+        if self.level in ("platform", "tenant", "feature") and self.subject is not None:
+            raise InvalidRequest(
+                "Only meters of level phase, api_key and end_user have a subject.", param="subject"
+            )
         if self.hard and self.feature is None:
             raise InvalidRequest(
                 "A meter over all features cannot be hard: spent generation would stop analysis.",
@@ -87,15 +142,78 @@ class Meter:
                 remedy="Send hard: false, or name one feature.",
             )
 
+    def _check_thresholds(self) -> None:
+        right = all(type(percent) is int and 1 <= percent <= 1000 for percent in self.thresholds)
+        if (
+            not right
+            or len(self.thresholds) > MAX_THRESHOLDS
+            or list(self.thresholds) != sorted(set(self.thresholds))
+        ):
+            raise InvalidRequest(
+                f"Thresholds are at most {MAX_THRESHOLDS} whole percentages from 1 to 1000, each larger than the one before.",
+                param="thresholds",
+            )
+
+    @property
+    def shared(self) -> bool:
+        """Whether it counts more than one tenant; what it says is not for partners."""
+        return self.level in SHARED
+
+    @property
+    def warns(self) -> bool:
+        """Whether it alerts. Speed and slots are full and free again before anybody could read of it."""
+        return self.period in ("day", "month", "life")
+
     def counts(self, feature: str, unit: str) -> bool:
         """Whether `unit` of `feature` is counted here."""
         return self.unit == unit and self.feature in (None, feature)
 
+    def subject_of(self, caller: Caller) -> str | None:
+        """The subject of the bucket that counts this caller; None: he is not counted here."""
+        match self.level:
+            case "phase":
+                return "" if caller.phase == self.subject else None
+            case "api_key":
+                return caller.api_key_id if self.subject in (None, caller.api_key_id) else None
+            case "end_user":
+                name = caller.end_user or ANONYMOUS
+                return end_user_subject(self.tenant_id, name) if self.subject in (None, name) else None
+        return ""
 
-@dataclass(frozen=True)
-class Bucket:
-    """One window of one meter. `subject` '' is the whole tenant, `ends` None means never. A `cap` below
-    `used + held` was lowered."""
+    def in_force(self, now: int) -> bool:
+        return (self.effective_at is None or self.effective_at <= now) and (
+            self.until is None or now < self.until
+        )
+
+    def cap_at(self, now: int) -> int:
+        """Its own cap by its schedule, without top-ups."""
+        due = [cap for at, cap in self.scheduled if at <= now]
+        return due[-1] if due else self.cap
+
+    def tz_at(self, now: int) -> str:
+        due = [tz for since, tz in self.zones if since <= now]
+        return due[-1] if due else self.tz
+
+
+class BucketTopUp(NamedTuple):
+    """A top-up as its bucket carries it: in force from `effective` up to, without, `expires` (None: with the window)."""
+
+    id: str
+    amount: int
+    effective: int
+    expires: int | None
+
+    def in_force(self, now: int) -> bool:
+        return self.effective <= now and (self.expires is None or now < self.expires)
+
+
+class Bucket(NamedTuple):
+    """One window of one meter. `subject` '' is everybody whom the meter counts, `ends` None means never.
+
+    `cap` is what it was when last written, top-ups included; below `used + held` if it was lowered. `topped` is
+    what ended top-ups leave in the cap, since it was drawn; `alerted` the highest threshold that was told,
+    `exhausted_at` when a request first did not fit.
+    """
 
     tenant_id: str
     meter_id: str
@@ -105,18 +223,23 @@ class Bucket:
     cap: int
     used: int = 0
     held: int = 0
+    topups: tuple[BucketTopUp, ...] = ()
+    topped: int = 0
+    alerted: int = 0
+    exhausted_at: int | None = None
 
     @property
     def key(self) -> BucketKey:
-        return (self.tenant_id, self.meter_id, self.subject, self.start)
+        return self[:4]
 
-    def fits(self, amount: int) -> bool:
-        return self.used + self.held + amount <= self.cap
+    def cap_by(self, meter: Meter, now: int) -> int:
+        """What the window may come to now: the meter's own cap, and what tops it up."""
+        return meter.cap_at(now) + self.topped + sum(one.amount for one in self.topups if one.in_force(now))
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A meter with its window as it stands: what rate headers and `/quotas` tell."""
+    """A meter with one of its windows as it stands: what rate headers and `/quotas` tell."""
 
     meter: Meter
     start: int
@@ -124,6 +247,7 @@ class Limit:
     cap: int
     used: int
     held: int
+    subject: str = ""
 
     @property
     def remaining(self) -> int:
@@ -134,6 +258,9 @@ class Limit:
         """Whether waiting seconds will not help: day, month, life and money, unlike speed and slots."""
         return self.meter.unit == "usd_micro" or self.meter.period in ("day", "month", "life")
 
+    def fits(self, amount: int) -> bool:
+        return self.used + self.held + amount <= self.cap
+
     def wait(self, now: int) -> float:
         """Seconds until there may be room again: to the window's end; 1 for a slot, infinity for `life`."""
         if self.meter.period == "concurrent":
@@ -141,6 +268,7 @@ class Limit:
         return math.inf if self.ends is None else max(1, self.ends - now)
 
 
+@lru_cache(maxsize=1024)
 def window(period: Period, tz: str, now: int) -> tuple[int, int | None]:
     """(start, end) of the window that holds `now`; end None: it never ends.
 
@@ -162,40 +290,88 @@ def window(period: Period, tz: str, now: int) -> tuple[int, int | None]:
     return _midnight(first, zone), _midnight((first + timedelta(days=31)).replace(day=1), zone)
 
 
-def open_bucket(meter: Meter, now: int) -> Bucket:
+def window_of(meter: Meter, now: int) -> tuple[int, int | None]:
+    """The meter's window that holds `now`. The first one after a change of the time zone begins with the change."""
+    start, ends = window(meter.period, meter.tz_at(now), now)
+    if not meter.zones or ends is None:
+        return start, ends
+    since = max((at for at, _ in meter.zones if at <= now), default=start)
+    return max(start, since), min([ends, *(at for at, _ in meter.zones if at > now)])
+
+
+def open_bucket(meter: Meter, now: int, subject: str = "") -> Bucket:
     """The bucket that counts at `now`, as it is before anybody used it."""
-    start, ends = window(meter.period, meter.tz, now)
-    return Bucket(meter.tenant_id, meter.id, "", start, ends, meter.cap)
+    start, ends = window_of(meter, now)
+    return Bucket(meter.tenant_id, meter.id, subject, start, ends, meter.cap_at(now))
 
 
-def limit_of(meter: Meter, bucket: Bucket) -> Limit:
-    return Limit(meter, bucket.start, bucket.ends, bucket.cap, bucket.used, bucket.held)
+def limit_of(meter: Meter, bucket: Bucket, now: int) -> Limit:
+    bucket, _ = end_topups(meter, bucket, now)
+    cap = bucket.cap_by(meter, now)
+    return Limit(meter, bucket.start, bucket.ends, cap, bucket.used, bucket.held, bucket.subject)
+
+
+def end_topups(meter: Meter, bucket: Bucket, now: int) -> tuple[Bucket, list[tuple[BucketTopUp, int]]]:
+    """The bucket without the top-ups that have expired, and for each the rest that nobody drew.
+
+    What was used and held beyond the meter's own cap was drawn from top-ups, from those that expire first; it
+    stays in the cap, so that nothing that was sold is sold again.
+    """
+    gone = [one for one in bucket.topups if one.expires is not None and one.expires <= now]
+    rests = []
+    for one in sorted(gone, key=lambda one: (one.expires, one.id)):
+        own = meter.cap_at(one.expires or now) + bucket.topped
+        drawn = min(one.amount, max(0, bucket.used + bucket.held - own))
+        left = tuple(other for other in bucket.topups if other.id != one.id)
+        bucket = bucket._replace(topups=left, topped=bucket.topped + drawn)
+        rests.append((one, one.amount - drawn))
+    return bucket, rests
+
+
+def end_user_subject(tenant_id: str, end_user: str) -> str:
+    """The end user as buckets name him: a hash, so that the books hold no names."""
+    return hashlib.sha256(f"{tenant_id}\n{end_user}".encode()).hexdigest()[:40]
+
+
+def check_cap(cap: object) -> None:
+    """Raises InvalidRequest."""
+    if isinstance(cap, bool) or not isinstance(cap, int) or not 0 <= cap <= MAX_AMOUNT:
+        raise InvalidRequest(f"A cap is a whole number from 0 to {MAX_AMOUNT}.", param="cap")
 
 
 def refusal(full: Sequence[tuple[Limit, int]], decision_id: str, now: int) -> QuotaExceeded:
     """The error for `full`: the limits that have no room, each with the amount that does not fit.
 
     Day, month, life and money name the code before speed and slots; among equals the one that resets last,
-    since no earlier retry can succeed.
+    since no earlier retry can succeed. Of a limit that tenants share a partner learns when to come back, no more.
     """
     lasting = [item for item in full if item[0].lasting]
     limit, amount = max(lasting or full, key=lambda item: item[0].wait(now))
     wait = limit.wait(now)
-    allowed = f"{limit.cap} {_UNIT_WORDS[limit.meter.unit]} {_PERIOD_WORDS[limit.meter.period]}"
     kind: type[QuotaExceeded] = InsufficientQuota if lasting else RateLimitExceeded
     return kind(
-        f"{limit.meter.name} is {allowed}: {limit.used} used, {limit.held} held, and this needs {amount}.",
+        _full(limit, amount),
         remedy=_remedy(limit, amount, wait),
         retry_after=None if math.isinf(wait) else int(wait),
-        limit=limit.meter.name,
-        violated_policies=[item[0].meter.name for item in full],
+        limit=None if limit.meter.shared else limit.meter.name,
+        violated_policies=[item[0].meter.name for item in full if not item[0].meter.shared],
         resets_at=None if math.isinf(wait) else rfc3339(now + wait),
         decision_id=decision_id,
     )
 
 
+def _full(limit: Limit, amount: int) -> str:
+    meter = limit.meter
+    if meter.shared:
+        return "The service has reached a limit of its own."
+    allowed = f"{limit.cap} {_UNIT_WORDS[meter.unit]} {_PERIOD_WORDS[meter.period]}"
+    return f"{meter.name} is {allowed}: {limit.used} used, {limit.held} held, and this needs {amount}."
+
+
 def _remedy(limit: Limit, amount: int, wait: float) -> str | None:
     """None: the error's own, to wait for the reset."""
+    if limit.meter.shared:
+        return "Ask the operator when there will be room again." if math.isinf(wait) else None
     if amount > limit.cap:
         return "Ask for less, or for a larger quota: this can never fit."
     return "Ask the operator for a larger quota: this limit never resets." if math.isinf(wait) else None

@@ -37,7 +37,7 @@ class Database:
     def __init__(self, url: str, clock: Clock = time.time, pool_size: int = 10) -> None:
         self.url = url
         self.is_sqlite = url.startswith("sqlite:")
-        self._clock = clock
+        self.clock = clock
         self.engine = _sqlite(url, pool_size) if self.is_sqlite else _postgres(url, pool_size)
         self._gate = (
             _FileLock(Path(self.engine.url.database or "").with_suffix(".lock")) if self.is_sqlite else None
@@ -71,13 +71,13 @@ class Database:
     def now(self, tx: Tx) -> int:
         """UTC epoch seconds by the database's clock, so that all workers agree (SQLite: the machine's)."""
         if self.is_sqlite:
-            return int(self._clock())
+            return int(self.clock())
         return int(tx.execute(sa.text("select extract(epoch from clock_timestamp())")).scalar_one())
 
     def now_ms(self, tx: Tx) -> int:
         """The same clock in UTC epoch milliseconds, for how long a change takes to spread."""
         if self.is_sqlite:
-            return int(self._clock() * 1000)
+            return int(self.clock() * 1000)
         return int(tx.execute(sa.text("select extract(epoch from clock_timestamp()) * 1000")).scalar_one())
 
     def close(self) -> None:
@@ -137,7 +137,8 @@ def _postgres(url: str, pool_size: int) -> sa.Engine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 5},
+        isolation_level="READ COMMITTED",
+        connect_args={"connect_timeout": 5, "options": "-c synchronous_commit=on"},
     )
 
 

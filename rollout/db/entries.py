@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import sqlalchemy as sa
 
 from rollout.core.holds import Entry
-from rollout.core.meters import BucketKey
+from rollout.core.meters import PLATFORM, BucketKey
+from rollout.db import meters
 from rollout.db.engine import Tx
 from rollout.db.tables import bucket, entry, hold, meter
 
@@ -19,12 +20,12 @@ LineKey = tuple[str, str, str, str, int]
 
 def add(tx: Tx, entries: Sequence[Entry]) -> None:
     if entries:
-        tx.execute(sa.insert(entry), [dict(vars(one)) for one in entries])
+        tx.execute(sa.insert(entry), [one._asdict() for one in entries])
 
 
 def of_hold(tx: Tx, tenant_id: str, hold_id: str) -> list[Entry]:
     """In the order in which they were written, as far as their times tell."""
-    query = sa.select(entry).where(entry.c.tenant_id == tenant_id, entry.c.hold_id == hold_id)
+    query = sa.select(entry).where(entry.c.tenant_id.in_((tenant_id, PLATFORM)), entry.c.hold_id == hold_id)
     return [Entry(**row) for row in tx.execute(query.order_by(entry.c.at, entry.c.id)).mappings()]
 
 
@@ -79,7 +80,7 @@ def wrong_charges(tx: Tx) -> Iterator[str]:
     """A sentence for each hold whose money meters were charged anything but its cost, once."""
     cost = sa.case((hold.c.state == "settled", hold.c.cost_usd_micro), else_=0)
     of_meter = sa.and_(meter.c.tenant_id == entry.c.tenant_id, meter.c.id == entry.c.meter_id)
-    of_hold = sa.and_(hold.c.tenant_id == entry.c.tenant_id, hold.c.id == entry.c.hold_id)
+    of_hold = hold.c.id == entry.c.hold_id  # entries of shared meters are not the tenant's
     query = (
         sa.select(hold.c.tenant_id, hold.c.id, meter.c.name, cost.label("cost"), _USED.label("charged"))
         .select_from(entry.join(meter, of_meter).join(hold, of_hold))
@@ -91,6 +92,25 @@ def wrong_charges(tx: Tx) -> Iterator[str]:
         yield (
             f"hold {row.id} of {row.tenant_id} cost {row.cost}; its entries charge {row.name} {row.charged}"
         )
+
+
+def wrong_caps(tx: Tx) -> Iterator[str]:
+    """A sentence for each bucket whose top-ups are not the sum of its entries."""
+    window = (entry.c.tenant_id, entry.c.meter_id, entry.c.subject, entry.c.start)
+    sums = sa.select(*window, sa.func.sum(entry.c.d_cap)).where(entry.c.d_cap != 0).group_by(*window)
+    booked = {(row[0], row[1], row[2], row[3]): int(row[4]) for row in tx.execute(sums)}
+    topped = sa.select(*meters.BUCKET).where(sa.or_(bucket.c.topups.is_not(None), bucket.c.topped != 0))
+    stand = {}
+    for row in tx.execute(topped):
+        one = meters.bucket_of(row)
+        stand[one.key] = one.topped + sum(topup.amount for topup in one.topups)
+    for key in sorted(booked.keys() | stand.keys()):
+        if booked.get(key, 0) != stand.get(key, 0):
+            tenant_id, meter_id, _, start = key
+            yield (
+                f"bucket {meter_id} of {tenant_id} from {start} is topped up by {stand.get(key, 0)}; "
+                f"its entries say {booked.get(key, 0)}"
+            )
 
 
 def charged_twice(tx: Tx) -> Iterator[str]:

@@ -4,19 +4,15 @@ index."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 
 import sqlalchemy as sa
 
 from rollout.core.decisions import GENERATION, TenantFacts
 from rollout.core.grants import Grant
-from rollout.core.meters import Meter
 from rollout.core.tenants import Key, Tenant
-from rollout.db import kills, tenants
+from rollout.db import kills, meters, tenants
 from rollout.db.engine import Tx
-from rollout.db.tables import analysis, api_key, generation, grant, meter, quota_owner, tenant
-
-_METER_COLUMNS = [meter.c[field.name] for field in fields(Meter)]
+from rollout.db.tables import analysis, api_key, generation, grant, quota_owner, tenant
 
 
 def key_by_hash(tx: Tx, hash_: str) -> Key | None:
@@ -29,13 +25,12 @@ def get(tx: Tx, tenant_id: str) -> TenantFacts | None:
     if found is None:
         return None
     grants = tx.execute(sa.select(grant).where(grant.c.tenant_id == tenant_id)).mappings()
-    live = sa.select(*_METER_COLUMNS).where(meter.c.tenant_id == tenant_id, meter.c.archived_at.is_(None))
     meter_rev = sa.select(quota_owner.c.meter_rev).where(quota_owner.c.tenant_id == tenant_id)
     return TenantFacts(
         tenant=found,
         grants={row["feature"]: Grant(**row) for row in grants},
         halts=kills.for_tenant(tx, tenant_id),
-        meters=tuple(Meter(**row) for row in tx.execute(live.order_by(meter.c.id)).mappings()),
+        meters=meters.live(tx, tenant_id),
         meter_rev=tx.execute(meter_rev).scalar_one_or_none() or 0,
     )
 

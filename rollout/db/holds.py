@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import astuple
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,7 +16,7 @@ HoldId = tuple[str, str]
 
 _CHANGING = {
     "state", "idem_key", "price_id", "cost_usd_micro", "settled_from", "usage", "lease_until", "upstream_id", "result",
-    "resolution", "settled_at",
+    "resolution", "settled_at", "unsent", "evidence",
 }  # fmt: skip
 _IS_OPEN = hold.c.lease_until.is_not(None)
 
@@ -144,9 +143,10 @@ def _locked(tx: Tx, *which: sa.ColumnElement[bool]) -> list[Hold]:
 def _values(one: Hold) -> dict[str, Any]:
     result = one.result
     return vars(one) | {
-        "lines": [list(astuple(line)) for line in one.lines],
+        "lines": [list(line) for line in one.lines],
         "usage": None if one.usage is None else dict(one.usage),
         "result": None if result is None else {**vars(result), "headers": dict(result.headers)},
+        "evidence": [dict(item) for item in one.evidence] or None,
     }
 
 
@@ -156,5 +156,6 @@ def _hold(row: sa.RowMapping) -> Hold:
             **row,
             "lines": tuple(Line(*line) for line in row["lines"]),
             "result": None if row["result"] is None else StoredResult(**row["result"]),
+            "evidence": tuple(row["evidence"] or ()),
         }
     )

@@ -1,7 +1,8 @@
 """Rows of meters and their buckets, and the locks of the ledger.
 
-One order of locking everywhere, so that nothing deadlocks: gates, tenants, holds, buckets. SQLite has one
-writer at a time and needs none of them.
+One order of locking everywhere, so that nothing deadlocks: gates, tenants, holds, buckets (shared ones last).
+What tenants share has no owner to lock: it changes under the exclusive gates of its features, and every hold is
+made under the shared one. SQLite has one writer at a time and needs none of them.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import sqlalchemy as sa
 
 from rollout.core.holds import Gates
 from rollout.core.kills import EVERYONE
-from rollout.core.meters import Bucket, BucketKey, Meter
+from rollout.core.meters import PLATFORM, Bucket, BucketKey, BucketTopUp, Meter
 from rollout.db.engine import Tx, insert_missing
 from rollout.db.tables import bucket, kill, meter, quota_owner
 
-_METER = [meter.c[column.name] for column in fields(Meter)]
-_BUCKET = [bucket.c[column.name] for column in fields(Bucket)]
+METER = [meter.c[column.name] for column in fields(Meter)]
+BUCKET = [bucket.c[name] for name in Bucket._fields]
+_CHANGING = ("cap", "used", "held", "topups", "topped", "alerted", "exhausted_at")
 _BUCKET_KEY = (bucket.c.tenant_id, bucket.c.meter_id, bucket.c.subject, bucket.c.start)
 
 
@@ -47,6 +49,12 @@ def lock_owners(tx: Tx, tenant_ids: Collection[str]) -> dict[str, int]:
         insert_missing(tx, quota_owner, [{"tenant_id": tenant_id, "meter_rev": 0} for tenant_id in wanted])
         found = {row.tenant_id: int(row.meter_rev) for row in tx.execute(locked)}
     return found
+
+
+def shared_rev(tx: Tx) -> int:
+    """The `meter_rev` of the shared meters; true until the transaction ends if a gate is locked."""
+    query = sa.select(quota_owner.c.meter_rev).where(quota_owner.c.tenant_id == PLATFORM)
+    return tx.execute(query).scalar_one_or_none() or 0
 
 
 def bump_meter_rev(tx: Tx, tenant_id: str) -> None:
@@ -79,19 +87,19 @@ def live(tx: Tx, tenant_id: str) -> tuple[Meter, ...]:
 
 def page(tx: Tx, *, tenant: str | None, after: str | None, limit: int | None) -> list[Meter]:
     """Those that are not archived, in order of id, beginning after `after`."""
-    query = sa.select(*_METER).where(meter.c.archived_at.is_(None)).order_by(meter.c.id).limit(limit)
+    query = sa.select(*METER).where(meter.c.archived_at.is_(None)).order_by(meter.c.id).limit(limit)
     if tenant is not None:
         query = query.where(meter.c.tenant_id == tenant)
     if after is not None:
         query = query.where(meter.c.id > after)
-    return [Meter(**row) for row in tx.execute(query).mappings()]
+    return [meter_of(row) for row in tx.execute(query).mappings()]
 
 
 def get(tx: Tx, meter_id: str) -> Meter | None:
     """None for one that is archived, too."""
-    query = sa.select(*_METER).where(meter.c.id == meter_id, meter.c.archived_at.is_(None))
+    query = sa.select(*METER).where(meter.c.id == meter_id, meter.c.archived_at.is_(None))
     row = tx.execute(query).mappings().one_or_none()
-    return Meter(**row) if row else None
+    return meter_of(row) if row else None
 
 
 def names(tx: Tx, tenant_id: str, ids: Collection[str]) -> dict[str, str]:
@@ -129,7 +137,7 @@ def with_windows(
         bucket.c.start == last.scalar_subquery(),
     )
     query = (
-        sa.select(*_METER, *(column.label(f"bucket_{column.name}") for column in _BUCKET))
+        sa.select(*METER, *(column.label(f"bucket_{column.name}") for column in BUCKET))
         .select_from(meter.join(bucket, window, isouter=not above))
         .where(meter.c.archived_at.is_(None), sa.tuple_(meter.c.tenant_id, meter.c.id) > after)
         .order_by(meter.c.tenant_id, meter.c.id)
@@ -144,11 +152,11 @@ def with_windows(
 
 
 def add(tx: Tx, new: Meter) -> None:
-    tx.execute(sa.insert(meter).values(vars(new)))
+    tx.execute(sa.insert(meter).values(_meter_values(new)))
 
 
 def put(tx: Tx, changed: Meter) -> None:
-    tx.execute(_this(changed).values(vars(changed)))
+    tx.execute(_this(changed).values(_meter_values(changed)))
 
 
 def archive(tx: Tx, old: Meter, now: int) -> None:
@@ -156,11 +164,28 @@ def archive(tx: Tx, old: Meter, now: int) -> None:
     tx.execute(_this(old).values(archived_at=now))
 
 
+def meter_of(row: sa.RowMapping) -> Meter:
+    """From a row that has the columns METER."""
+    values = {column.name: row[column.name] for column in METER}
+    for name in ("thresholds", "scheduled", "zones"):
+        values[name] = tuple(tuple(item) if isinstance(item, list) else item for item in values[name] or ())
+    return Meter(**values)
+
+
+def bucket_of(row: Sequence[Any]) -> Bucket:
+    """From the columns BUCKET, in their order."""
+    one = Bucket(*row)
+    return one._replace(topups=tuple(BucketTopUp(*item) for item in one.topups or ()))
+
+
 def _with_window(row: sa.RowMapping) -> tuple[Meter, Bucket | None]:
-    one = Meter(**{column.name: row[column.name] for column in _METER})
     if row["bucket_start"] is None:
-        return one, None
-    return one, Bucket(**{column.name: row[f"bucket_{column.name}"] for column in _BUCKET})
+        return meter_of(row), None
+    return meter_of(row), bucket_of([row[f"bucket_{column.name}"] for column in BUCKET])
+
+
+def _meter_values(one: Meter) -> dict[str, Any]:
+    return vars(one) | {name: list(vars(one)[name]) for name in ("thresholds", "scheduled", "zones")}
 
 
 def _this(one: Meter) -> sa.Update:
@@ -173,7 +198,7 @@ def _this(one: Meter) -> sa.Update:
 def open_buckets(tx: Tx, buckets: Sequence[Bucket]) -> None:
     """Make those that do not exist yet; `buckets` in order of key."""
     if buckets:
-        insert_missing(tx, bucket, [dict(vars(one)) for one in buckets])
+        insert_missing(tx, bucket, [_bucket_values(one) for one in buckets])
 
 
 def lock_buckets(tx: Tx, keys: Collection[BucketKey]) -> dict[BucketKey, Bucket]:
@@ -185,22 +210,17 @@ def read_buckets(tx: Tx, keys: Collection[BucketKey]) -> dict[BucketKey, Bucket]
 
 
 def put_buckets(tx: Tx, changed: Sequence[Bucket]) -> None:
-    """Write `used` and `held`."""
+    """Write all but what an open window never changes."""
     if changed:
         where = [column == sa.bindparam(f"key_{column.name}") for column in _BUCKET_KEY]
-        values: dict[str, Any] = {"used": sa.bindparam("new_used"), "held": sa.bindparam("new_held")}
         rows = [
-            {
-                "key_tenant_id": one.tenant_id,
-                "key_meter_id": one.meter_id,
-                "key_subject": one.subject,
-                "key_start": one.start,
-                "new_used": one.used,
-                "new_held": one.held,
-            }
+            _bucket_values(one)
+            | {f"key_{column.name}": value for column, value in zip(_BUCKET_KEY, one.key, strict=True)}
             for one in changed
         ]
-        tx.execute(sa.update(bucket).where(*where).values(values), rows)
+        tx.execute(
+            sa.update(bucket).where(*where).values({name: sa.bindparam(name) for name in _CHANGING}), rows
+        )
 
 
 def set_caps(tx: Tx, changed: Meter, now: int) -> None:
@@ -218,7 +238,7 @@ def _buckets(tx: Tx, keys: Collection[BucketKey], *, lock: bool) -> dict[BucketK
     for tenant_id, of_tenant in groupby(sorted(keys), key=lambda key: key[0]):
         _, meter_ids, subjects, starts = (set(column) for column in zip(*of_tenant, strict=True))
         query = (
-            sa.select(*_BUCKET)
+            sa.select(*BUCKET)
             .where(
                 bucket.c.tenant_id == tenant_id,
                 bucket.c.meter_id.in_(meter_ids),
@@ -227,7 +247,11 @@ def _buckets(tx: Tx, keys: Collection[BucketKey], *, lock: bool) -> dict[BucketK
             )
             .order_by(*_BUCKET_KEY)
         )
-        for row in tx.execute(query.with_for_update() if lock else query).mappings():
-            one = Bucket(**row)
+        for row in tx.execute(query.with_for_update() if lock else query):
+            one = bucket_of(row)
             found[one.key] = one
     return found
+
+
+def _bucket_values(one: Bucket) -> dict[str, Any]:
+    return one._asdict() | {"topups": [list(item) for item in one.topups] or None}

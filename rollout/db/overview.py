@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import sqlalchemy as sa
 
 from rollout.core.decisions import FEATURES
 from rollout.core.figures import Thumbs
 from rollout.core.grants import AccessRequest
 from rollout.core.holds import OPEN
-from rollout.core.meters import Bucket, Limit, Meter, limit_of
+from rollout.core.meters import Limit, limit_of
 from rollout.core.overview import FULL_PERCENT, Asked, Calls, Doubt
+from rollout.db import meters
 from rollout.db.engine import Tx
 from rollout.db.tables import access_request, api_key, bucket, feedback, hold, meter, refusal
 
@@ -93,8 +92,8 @@ def fullest(tx: Tx, now: int, limit: int) -> list[Limit]:
     taken = bucket.c.used + bucket.c.held
     query = (
         sa.select(
-            *(meter.c[item.name] for item in fields(Meter)),
-            *(bucket.c[item.name].label(f"bucket_{item.name}") for item in fields(Bucket)),
+            *meters.METER,
+            *(column.label(f"bucket_{column.name}") for column in meters.BUCKET),
         )
         .join_from(
             bucket, meter, (meter.c.tenant_id == bucket.c.tenant_id) & (meter.c.id == bucket.c.meter_id)
@@ -111,7 +110,7 @@ def fullest(tx: Tx, now: int, limit: int) -> list[Limit]:
         .order_by((taken * 1.0 / bucket.c.cap).desc(), meter.c.id)
         .limit(limit)
     )
-    return [_limit(row) for row in tx.execute(query).mappings()]
+    return [_limit(row, now) for row in tx.execute(query).mappings()]
 
 
 def doubt(tx: Tx) -> Doubt | None:
@@ -131,6 +130,6 @@ def _calls(row: sa.Row[tuple[int, str, str, int, int, int]]) -> Calls:
     )
 
 
-def _limit(row: sa.RowMapping) -> Limit:
-    one = Meter(**{item.name: row[item.name] for item in fields(Meter)})
-    return limit_of(one, Bucket(**{item.name: row[f"bucket_{item.name}"] for item in fields(Bucket)}))
+def _limit(row: sa.RowMapping, now: int) -> Limit:
+    window = meters.bucket_of([row[f"bucket_{column.name}"] for column in meters.BUCKET])
+    return limit_of(meters.meter_of(row), window, now)

@@ -181,7 +181,7 @@ class Analyze:
     def _booking(self, work: _Work) -> Iterator[Held | _Unbooked]:
         """The hold; a stand-in that books nothing while the books are away."""
         request = calls.hold_request(
-            work.call, work.decision, work.resolved.model, work.vendor, work.maximum, {}
+            work.call, work.decision, work.resolved.model, work.vendor, work.maximum, {}, work.end_user
         )
         with contextlib.ExitStack() as stack:
             held: Held | _Unbooked

@@ -169,7 +169,13 @@ def model_headers(resolved: Resolved, more_warnings: Sequence[str] = ()) -> dict
 
 
 def hold_request(
-    call: Call, decision: Decision, model: Model, vendor: str, maximum: Cost, amounts: Mapping[Unit, int]
+    call: Call,
+    decision: Decision,
+    model: Model,
+    vendor: str,
+    maximum: Cost,
+    amounts: Mapping[Unit, int],
+    end_user: str | None,
 ) -> HoldRequest:
     """What to reserve: `amounts` beside the money, one request and one slot. A test key reserves
     nothing."""
@@ -189,6 +195,8 @@ def hold_request(
         model=model.name,
         price_id=maximum.price_id,
         metered=not call.is_test,
+        end_user=end_user,
+        phase=decision.phase,
     )
 
 

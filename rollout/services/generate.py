@@ -273,7 +273,7 @@ class Generate:
 def _hold_request(work: _Work) -> HoldRequest:
     amounts: dict[Unit, int] = {"image": work.request.n}
     return calls.hold_request(
-        work.call, work.decision, work.resolved.model, work.vendor, work.maximum, amounts
+        work.call, work.decision, work.resolved.model, work.vendor, work.maximum, amounts, work.end_user
     )
 
 

@@ -8,10 +8,12 @@
 A block that is left without an outcome gets one: void when nothing was sent, or when the vendor's error proves that nothing
 was done; unknown otherwise. What a dead process leaves behind is swept when its lease has passed, by the same rule.
 
-Each operation is one transaction around `core.holds.decide`, under the locks of `db.meters`; every one may be repeated, so
-an operation whose COMMIT was not answered is tried again. Failure behaviour: with the database away `hold` raises
-LedgerUnavailable and nothing was started (closed); what cannot be written afterwards is logged as an error and left to
-`sweep` and `reconcile`, which charge what was reserved.
+Operations are written in batches (`services.writer`), each one transaction around `core.holds.decide`, under the locks of
+`db.meters`; every operation may be repeated, so one whose COMMIT was not answered is tried again. On PostgreSQL analysis has a
+lane of its own. A window that was full a moment ago refuses from memory (`services.denials`).
+
+Failure behaviour: with the database away `hold` raises LedgerUnavailable and nothing was started (closed); what cannot be
+written afterwards is logged as an error and left to `sweep` and `reconcile`, which charge what was reserved.
 """
 
 from __future__ import annotations
@@ -22,14 +24,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 import structlog
 
+from rollout.core.alerts import Alert, event_data, event_type
 from rollout.core.audit import Actor
 from rollout.core.catalogue import Cost
-from rollout.core.decisions import TenantFacts
+from rollout.core.decisions import ANALYSIS, TenantFacts
 from rollout.core.holds import (
+    LEDGER,
     OPEN,
     Actual,
     Dispatch,
@@ -50,20 +54,34 @@ from rollout.core.holds import (
     hold_json,
     new_buckets,
 )
-from rollout.core.meters import MAX_AMOUNT, Limit, limit_of, open_bucket
-from rollout.db import entries, holds, meters
+from rollout.core.meters import (
+    MAX_AMOUNT,
+    PLATFORM,
+    Bucket,
+    BucketKey,
+    Caller,
+    Limit,
+    Meter,
+    limit_of,
+    open_bucket,
+)
+from rollout.core.webhooks import EventType
+from rollout.db import alerts, entries, holds, meters
 from rollout.db.engine import Database, Tx
-from rollout.errors import Conflict, InvalidRequest, LedgerUnavailable, NotFound
+from rollout.errors import Conflict, InvalidRequest, LedgerUnavailable, NotFound, QuotaExceeded
 from rollout.providers.base import PortError
 from rollout.services.changes import Changes
+from rollout.services.denials import Denials
 from rollout.services.ids import NewId
+from rollout.services.writer import Also, Task, Writer
+from rollout.sync.lru import LRU
 
 __all__ = ["Actual", "Held", "HoldRequest", "Ledger", "Limit", "StoredResult", "Swept"]
 
 log = structlog.get_logger()
 
-Also = Callable[[Tx, int], None]
-"""(tx, now): writes rows that commit with an operation, and only if it took place."""
+Emit = Callable[[Tx, int, EventType, str | None, Mapping[str, Any]], None]
+"""(tx, now, type, tenant, data): tells those who want to know, if and when the transaction commits."""
 
 KEY_SECONDS = 24 * 3600
 """How long an Idempotency-Key and its stored result are kept."""
@@ -71,6 +89,25 @@ KEY_SECONDS = 24 * 3600
 RESERVE_PAUSES = (0.05,)
 OUTCOME_PAUSES = (0.1, 0.5, 2.0)
 """Seconds before an operation that found no database is tried again. A reserve fails fast; an outcome is worth waiting for."""
+
+
+NOBODY = Caller("")
+SWEPT_AT_ONCE = 100
+REMEMBERED_METERS, REMEMBERED_BUCKETS = 10_000, 50_000
+
+
+def _tell_nobody(tx: Tx, now: int, type_: EventType, tenant_id: str | None, data: Mapping[str, Any]) -> None:
+    """For books without an outbox."""
+
+
+@dataclass(frozen=True)
+class _Applied:
+    """What operations came to: `replies` in their order, at `now`; the `meters` seen with their revision, and the windows `opened`."""
+
+    replies: list[Reply]
+    now: int
+    meters: Mapping[str, tuple[int, tuple[Meter, ...]]]
+    opened: list[BucketKey]
 
 
 @dataclass(frozen=True)
@@ -89,11 +126,17 @@ class Ledger:
         lease_seconds: int,
         grace_seconds: int,
         new_id: NewId,
+        emit: Emit = _tell_nobody,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.lease_seconds, self.grace_seconds = lease_seconds, grace_seconds
         self._database, self._changes = database, Changes(database)
-        self._new_id, self._sleep = new_id, sleep
+        self._new_id, self._emit, self._sleep = new_id, emit, sleep
+        self._denials = Denials(database.clock)
+        self._writer = Writer(self._carry_out, self._take_back)
+        self._lane = self._writer if database.is_sqlite else Writer(self._carry_out, self._take_back)
+        self._live: LRU[str, tuple[int, tuple[Meter, ...]]] = LRU(REMEMBERED_METERS)
+        self._opened: LRU[BucketKey, bool] = LRU(REMEMBERED_BUCKETS)
         self._own: set[holds.HoldId] = set()
         self._unanswered: set[holds.HoldId] = set()
         self._lock = threading.Lock()
@@ -109,12 +152,17 @@ class Ledger:
         Raises InsufficientQuota or RateLimitExceeded (members `limit`, `violated_policies`, `resets_at`), RequestInProgress,
         IdempotencyKeyReused, OutcomeUnknown, ResultPurged, FeatureKilled, FeatureNotEnabled, LedgerUnavailable.
         """
+        self._denials.check(request)
+        releases = self._denials.releases(request.tenant_id)
         hold_id = self._new_id("hold")
         operation = Reserve(hold_id, request, self.lease_seconds)
         rows: Also | None = None if also is None else lambda tx, now: also(tx, hold_id, now)
-        reply, now = self._persist(operation, rows, RESERVE_PAUSES)
-        with self._lock:
-            self._unanswered.discard((request.tenant_id, hold_id))
+        reply, now = self._persist(operation, request.feature, rows, RESERVE_PAUSES)
+        if self._unanswered:
+            with self._lock:
+                self._unanswered.discard((request.tenant_id, hold_id))
+        if isinstance(reply.error, QuotaExceeded):
+            self._denials.remember(request, reply.error, releases)
         hold = _hold_of(reply)
         if hold.id != hold_id:
             yield Held(self, hold, now, reply.limits, replay=hold.result)
@@ -128,13 +176,17 @@ class Ledger:
                 raise
             held.leave(None)
 
-    def limits(self, facts: TenantFacts) -> list[Limit]:
-        """The tenant's limits as they stand; a window that nobody has used yet counts 0."""
+    def limits(self, facts: TenantFacts, caller: Caller = NOBODY) -> list[Limit]:
+        """The tenant's own limits, and those of this caller, as they stand; a window that nobody has used yet counts 0."""
         with self._database.read() as tx:
             now = self._database.now(tx)
-            windows = [(meter, open_bucket(meter, now)) for meter in facts.meters]
+            windows = [
+                (meter, open_bucket(meter, now, subject))
+                for meter in facts.meters
+                if meter.in_force(now) and (subject := meter.subject_of(caller)) is not None
+            ]
             found = meters.read_buckets(tx, [window.key for _, window in windows])
-        return [limit_of(meter, found.get(window.key, window)) for meter, window in windows]
+        return [limit_of(meter, found.get(window.key, window), now) for meter, window in windows]
 
     # -- what runs by itself -------------------------------------------------------------------------------------------
 
@@ -146,9 +198,7 @@ class Ledger:
         with self._lock:
             own, unanswered = set(self._own), set(self._unanswered)
         for tenant_id, hold_id in unanswered:
-            self._once(
-                Void(tenant_id, hold_id, "system:ledger", "nobody was told that it was reserved"), None
-            )
+            self._once(Void(tenant_id, hold_id, LEDGER, "nobody was told that it was reserved"), None)
             with self._lock:
                 self._unanswered.discard((tenant_id, hold_id))
         if own:
@@ -177,12 +227,18 @@ class Ledger:
     def verify(self) -> list[str]:
         """What is wrong with the books, a sentence each; [] when they are right."""
         with self._database.read() as tx:
-            wrong = [*entries.wrong_buckets(tx), *entries.wrong_charges(tx), *entries.charged_twice(tx)]
+            wrong = [
+                *entries.wrong_buckets(tx),
+                *entries.wrong_caps(tx),
+                *entries.wrong_charges(tx),
+                *entries.charged_twice(tx),
+            ]
             by_entries = entries.held_lines(tx)
             by_holds = {
-                (hold.tenant_id, hold.id, line.meter_id, line.subject, line.start): line.held_in(hold.state)
+                (key[0], hold.id, *key[1:]): line.held_in(hold.state)
                 for hold in holds.all_open(tx)
                 for line in hold.lines
+                for key in [hold.bucket_key(line)]
             }
         for key in sorted(by_entries.keys() | by_holds.keys()):
             reserved, booked = by_holds.get(key, 0), by_entries.get(key, 0)
@@ -245,8 +301,7 @@ class Ledger:
             Void(hold.tenant_id, hold.id, "system:kill", f"{feature} was stopped", of=("held",))
             for hold in holds.held(tx, feature, tenant_id)
         ]
-        replies, _ = self._apply(tx, operations, now)
-        return sum(reply.moved for reply in replies)
+        return sum(reply.moved for reply in self._apply(tx, operations, now).replies)
 
     def running(self, tx: Tx, feature: str, tenant_id: str | None) -> int:
         """How many holds of the feature are dispatched."""
@@ -255,67 +310,123 @@ class Ledger:
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _persist(
-        self, operation: Operation, also: Also | None = None, pauses: Sequence[float] = OUTCOME_PAUSES
+        self,
+        operation: Operation,
+        feature: str,
+        also: Also | None = None,
+        pauses: Sequence[float] = OUTCOME_PAUSES,
     ) -> tuple[Reply, int]:
         """Carry out one operation durably: (reply, now). Safe to repeat, whatever became of an earlier try."""
+        writer = self._lane if feature == ANALYSIS else self._writer
         for pause in pauses:
             try:
-                return self._once(operation, also)
+                return writer.submit(Task(operation, also))
             except LedgerUnavailable as error:
                 log.warning("ledger_tried_again", hold=operation.hold_id, cause=repr(error.__cause__))
                 self._sleep(pause)
-        return self._once(operation, also)
+                operation = _again(operation)
+        return writer.submit(Task(operation, also))
 
     def _once(self, operation: Operation, also: Also | None) -> tuple[Reply, int]:
-        decided = False
-        try:
-            with self._database.write() as tx:
-                (reply,), now = self._apply(tx, [operation])
-                if reply.moved and also is not None:
-                    also(tx, now)
-                decided = True
-        except LedgerUnavailable:
-            if decided and isinstance(operation, Reserve):
-                with self._lock:
-                    self._unanswered.add((operation.tenant_id, operation.hold_id))
-            raise
-        return reply, now
+        """Carry out one operation in a transaction of its own."""
+        task = Task(operation, also)
+        self._carry_out([task])
+        return task.result()
 
     def _each(self, operations: Sequence[Operation]) -> list[Hold]:
-        """Carry out each in a transaction of its own; the holds that were moved."""
+        """Carry out all of them, some at once; the holds that were moved."""
         moved = []
-        for operation in operations:
-            reply, _ = self._persist(operation)
-            if reply.moved:
+        for first in range(0, len(operations), SWEPT_AT_ONCE):
+            tasks = [Task(operation) for operation in operations[first : first + SWEPT_AT_ONCE]]
+            self._carry_out(tasks)
+            for task in tasks:
+                reply, _ = task.result()
+                if not reply.moved:
+                    continue
                 hold = _hold_of(reply)
+                moved.append(hold)
                 log.warning(
                     "hold_ended", hold=hold.id, tenant=hold.tenant_id, state=hold.state, why=hold.resolution
                 )
-                moved.append(hold)
         return moved
 
-    def _apply(
-        self, tx: Tx, operations: Sequence[Operation], at: int | None = None
-    ) -> tuple[list[Reply], int]:
-        """Lock, read, decide, write: a reply for each operation, and the time that counted."""
+    def _carry_out(self, batch: Sequence[Task]) -> None:
+        """Write the batch in one transaction; when that fails for what is in it, each by itself. Never raises."""
+        decided = False
+        try:
+            with self._database.write() as tx:
+                applied = self._apply(tx, [task.operation for task in batch])
+                for task, reply in zip(batch, applied.replies, strict=True):
+                    if reply.moved and task.also is not None:
+                        task.also(tx, applied.now)
+                decided = True
+        except Exception as error:
+            if len(batch) > 1 and not isinstance(error, LedgerUnavailable):
+                for task in batch:
+                    self._carry_out([task])
+                return
+            for task in batch:
+                if decided and isinstance(error, LedgerUnavailable):
+                    self._take_back(task)
+                task.error = error
+            return
+        self._learn(applied)
+        for task, reply in zip(batch, applied.replies, strict=True):
+            if reply.moved and not isinstance(task.operation, Reserve):
+                self._denials.released(task.operation.tenant_id)
+            task.now, task.reply = applied.now, reply
+
+    def _take_back(self, task: Task) -> None:
+        """A reserve of which nobody was told, or nobody knows: it is voided soon."""
+        if isinstance(task.operation, Reserve):
+            with self._lock:
+                self._unanswered.add((task.operation.tenant_id, task.operation.hold_id))
+
+    def _apply(self, tx: Tx, operations: Sequence[Operation], at: int | None = None) -> _Applied:
+        """Lock, read, decide, write; in a transaction that is not committed yet."""
         features = sorted({name for operation in operations if (name := _gate(operation))})
         for feature in features:
             meters.lock_gate(tx, feature, exclusive=False)
         tenant_ids = {operation.tenant_id for operation in operations}
-        meter_revs = meters.lock_owners(tx, tenant_ids) if tenant_ids else {}
-        operations = [_rebuilt(tx, operation, meter_revs) for operation in operations]
+        revisions = meters.lock_owners(tx, tenant_ids) if tenant_ids else {}
+        revisions[PLATFORM] = meters.shared_rev(tx)
+        live = {tenant_id: self._meters(tx, tenant_id, number) for tenant_id, number in revisions.items()}
+        by_id = {meter.id: meter for of_tenant in live.values() for meter in of_tenant}
+        operations = [_rebuilt(operation, revisions, live) for operation in operations]
         now = self._database.now(tx) if at is None else at
         known = holds.lock(tx, _ids(operations), _keys(operations))
         fresh = new_buckets(operations, now)
-        meters.open_buckets(tx, fresh)
+        unseen = [bucket for bucket in fresh if not self._opened.get(bucket.key)]
+        meters.open_buckets(tx, unseen)
         buckets = meters.lock_buckets(tx, bucket_keys(fresh, known))
         gates = meters.gates(tx, features, tenant_ids)
-        replies, rows = decide(operations, gates, buckets, known, now)
+        replies, rows = decide(operations, by_id, gates, buckets, known, now)
         holds.put(tx, rows.holds)
         holds.add(tx, rows.new_holds)
         meters.put_buckets(tx, rows.buckets)
         entries.add(tx, rows.entries)
-        return replies, now
+        for alert in rows.alerts:
+            self._alert(tx, alert, by_id[alert.meter_id], buckets)
+        learned = {tenant_id: (number, live[tenant_id]) for tenant_id, number in revisions.items()}
+        return _Applied(replies, now, learned, [bucket.key for bucket in unseen])
+
+    def _meters(self, tx: Tx, tenant_id: str, revision: int) -> tuple[Meter, ...]:
+        """The tenant's meters at the revision that it was locked at, from memory if they are there."""
+        known = self._live.get(tenant_id)
+        return known[1] if known is not None and known[0] == revision else meters.live(tx, tenant_id)
+
+    def _learn(self, applied: _Applied) -> None:
+        """Remember what a committed transaction saw; one that is undone has shown nothing."""
+        for tenant_id, found in applied.meters.items():
+            self._live.put(tenant_id, found)
+        for key in applied.opened:
+            self._opened.put(key, True)
+
+    def _alert(self, tx: Tx, alert: Alert, meter: Meter, buckets: Mapping[BucketKey, Bucket]) -> None:
+        alerts.add(tx, alert)
+        bucket = buckets[alert.tenant_id, alert.meter_id, alert.subject, alert.start]
+        tenant_id = None if alert.tenant_id == PLATFORM else alert.tenant_id
+        self._emit(tx, alert.at, event_type(alert), tenant_id, event_data(alert, meter, bucket.ends))
 
     def _overdue(self, states: Sequence[State], limit: int) -> list[Hold]:
         with self._database.read() as tx:
@@ -333,7 +444,7 @@ class Ledger:
     ) -> Hold:
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
             before = _require(change.tx, hold_id)
-            (reply,), _ = self._apply(change.tx, [operation_on(before, change.reason)])
+            (reply,) = self._apply(change.tx, [operation_on(before, change.reason)]).replies
             after = _hold_of(reply)
             if not reply.moved:
                 raise Conflict(
@@ -390,7 +501,7 @@ class Held:
             return
         hold = self._hold
         operation = Dispatch(hold.tenant_id, hold.id, hold.feature, self._ledger.lease_seconds)
-        reply, _ = self._ledger._persist(operation, pauses=RESERVE_PAUSES)
+        reply, _ = self._ledger._persist(operation, hold.feature, pauses=RESERVE_PAUSES)
         _hold_of(reply)
         self._dispatched = True
 
@@ -406,7 +517,7 @@ class Held:
             raise RuntimeError("a hold is dispatched before it is settled")
         operation = Settle(self._hold.tenant_id, self.id, actual, result, self._owner)
         try:
-            reply, _ = self._ledger._persist(operation, also)
+            reply, _ = self._ledger._persist(operation, self._hold.feature, also)
         except LedgerUnavailable:
             self._done = True
             log.error(
@@ -456,7 +567,7 @@ class Held:
             return
         self._done = True
         try:
-            self._ledger._persist(operation)
+            self._ledger._persist(operation, self._hold.feature)
         except Exception:
             log.exception(
                 "hold_left_to_the_sweeper", wanted=type(operation).__name__, why=operation.why, **self._names
@@ -493,12 +604,23 @@ def _require(tx: Tx, hold_id: str) -> Hold:
     return found
 
 
-def _rebuilt(tx: Tx, operation: Operation, meter_revs: Mapping[str, int]) -> Operation:
-    """A reserve that was built on other meters than those of now, with those of now."""
-    if not isinstance(operation, Reserve) or operation.request.meter_rev == meter_revs[operation.tenant_id]:
+def _rebuilt(
+    operation: Operation, revisions: Mapping[str, int], live: Mapping[str, tuple[Meter, ...]]
+) -> Operation:
+    """A reserve with the meters of now: other ones than it was built on, if they changed, and those that tenants share."""
+    if not isinstance(operation, Reserve):
         return operation
-    current = meters.live(tx, operation.tenant_id)
-    return dataclasses.replace(operation, request=dataclasses.replace(operation.request, meters=current))
+    request, shared = operation.request, live[PLATFORM]
+    is_current = request.meter_rev == revisions[operation.tenant_id]
+    if is_current and not shared:
+        return operation
+    own = request.meters if is_current else live[operation.tenant_id]
+    return dataclasses.replace(operation, request=dataclasses.replace(request, meters=own + shared))
+
+
+def _again(operation: Operation) -> Operation:
+    """A reserve that may have been committed is looked for first."""
+    return dataclasses.replace(operation, again=True) if isinstance(operation, Reserve) else operation
 
 
 def _gate(operation: Operation) -> str | None:
@@ -512,7 +634,12 @@ def _gate(operation: Operation) -> str | None:
 
 
 def _ids(operations: Sequence[Operation]) -> set[holds.HoldId]:
-    return {(operation.tenant_id, operation.hold_id) for operation in operations}
+    """The holds that may be there already: all but those that are to be made."""
+    return {
+        (operation.tenant_id, operation.hold_id)
+        for operation in operations
+        if not isinstance(operation, Reserve) or operation.again
+    }
 
 
 def _keys(operations: Sequence[Operation]) -> set[tuple[str, str]]:

@@ -273,7 +273,7 @@ def _counts(meter: Meter) -> tuple[str, str | None, str, str]:
 def _standing(meter: Meter, found: Bucket | None, now: int) -> Limit:
     """`found` is the meter's last window; that of now may not have begun by any use."""
     window = open_bucket(meter, now)
-    return limit_of(meter, found if found is not None and found.key == window.key else window)
+    return limit_of(meter, found if found is not None and found.key == window.key else window, now)
 
 
 def _require(tx: Tx, meter_id: str) -> Meter:

@@ -27,7 +27,7 @@ def call(content: bytes) -> Call:
         request_id=g.request_id,
         fingerprint=fingerprint(request.method, route, caller.facts.tenant.id, content),
         idem_key=idempotency_key(),
-        end_user=_end_user(),
+        end_user=end_user(),
         is_retry=_RETRIES.fullmatch(request.headers.get("x-stainless-retry-count", "")) is not None,
         gone=caller_gone(),
     )
@@ -48,7 +48,8 @@ def idempotency_key() -> str | None:
     return key
 
 
-def _end_user() -> str | None:
+def end_user() -> str | None:
+    """Whom the caller serves, by `x-rollout-end-user`. Raises InvalidRequest."""
     header = request.headers.get("x-rollout-end-user")
     if header is None:
         return None

@@ -119,7 +119,7 @@ def test_windows_follow_each_other_without_a_gap(tz: str, period: Any, now: int)
     [
         ({"unit": "token"}, "unit"),
         ({"period": "week"}, "period"),
-        ({"level": "end_user"}, "level"),
+        ({"level": "galaxy"}, "level"),
         ({"level": "platform"}, "level"),
         ({"tz": "Mars/Olympus"}, "tz"),
         ({"cap": -1}, "cap"),
@@ -144,8 +144,8 @@ def test_a_wrong_field_is_refused_by_name(changes: dict[str, Any], param: str) -
 
 
 def test_an_unknown_level_is_answered_with_the_levels_there_are() -> None:
-    with pytest.raises(InvalidRequest, match="there are tenant, feature"):
-        meter("image", "day", 3, level="end_user")
+    with pytest.raises(InvalidRequest, match="there are platform, phase, tenant, feature, api_key, end_user"):
+        meter("image", "day", 3, level="galaxy")
 
 
 @pytest.mark.parametrize("cap", [0, MAX_AMOUNT])
@@ -197,7 +197,7 @@ def test_what_the_books_rest_on_cannot_be_revised() -> None:
 
 def limit(of: Meter, *, used: int = 0, held: int = 0, now: int = NOON) -> Limit:
     bucket = open_bucket(of, now)
-    return limit_of(of, Bucket(*bucket.key, bucket.ends, bucket.cap, used, held))
+    return limit_of(of, Bucket(*bucket.key, bucket.ends, bucket.cap, used, held), now)
 
 
 IMAGES, MONEY = meter("image", "day", 3), meter("usd_micro", "month", 5_000_000)

@@ -32,7 +32,7 @@ def test_reason_detail_and_an_own_remedy_are_kept() -> None:
 
 def test_of_the_limits_those_that_were_full_are_kept_with_their_figures() -> None:
     full, roomy = meter("image", "day", 3), meter("request", "minute", 60)
-    limits = [limit_of(one, open_bucket(one, 0)) for one in (full, roomy)]
+    limits = [limit_of(one, open_bucket(one, 0), 0) for one in (full, roomy)]
     error = refusal([(limits[0], 4)], "dec_1", 0)
     error.limits = tuple(limits)
     (kept,) = members_of(error)["limits"]

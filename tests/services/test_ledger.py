@@ -737,4 +737,4 @@ def test_a_charge_cannot_be_written_twice_even_by_mistake(ledger: Ledger, databa
     with database.read() as tx:
         charge = next(one for one in entries.of_hold(tx, "acme", held.id) if one.kind == "settle")
     with pytest.raises(sa.exc.IntegrityError), database.write() as tx:
-        entries.add(tx, [replace(charge, id="another")])
+        entries.add(tx, [charge._replace(id="another")])

@@ -67,13 +67,9 @@ class Work:
 
 @dataclass
 class Books:
-    """Caps, and (meter, start) -> [used, held], worked out with no idea of how the ledger does it.
-
-    A window that was opened has a cap of its own, which changes with the meter's while it is open.
-    """
+    """Caps, and (meter, start) -> [used, held], worked out with no idea of how the ledger does it."""
 
     caps: dict[str, int] = field(default_factory=lambda: {one.name: one.cap for one in METERS})
-    opened: dict[tuple[str, int], int] = field(default_factory=dict)
     windows: dict[tuple[str, int], list[int]] = field(default_factory=dict)
 
     def at(self, name: str, start: int) -> list[int]:
@@ -83,22 +79,8 @@ class Books:
         return [
             one
             for one in METERS
-            if sum(self.at(one.name, windows[one.name])) + asked[one.unit] > self.cap(one, windows[one.name])
+            if sum(self.at(one.name, windows[one.name])) + asked[one.unit] > self.caps[one.name]
         ]
-
-    def cap(self, one: Meter, start: int) -> int:
-        return self.opened.get((one.name, start), self.caps[one.name])
-
-    def open(self, windows: dict[str, int]) -> None:
-        for name, start in windows.items():
-            self.opened.setdefault((name, start), self.caps[name])
-
-    def change_cap(self, one: Meter, cap: int, now: int) -> None:
-        self.caps[one.name] = cap
-        for name, start in self.opened:
-            ends = calendar_window(one.period, one.tz, start)[1]
-            if name == one.name and (ends is None or ends > now):
-                self.opened[name, start] = cap
 
     def reserve(self, work: Work) -> None:
         for one in METERS:
@@ -159,7 +141,6 @@ class LedgerMachine(RuleBasedStateMachine):
         asked = {"image": images, "usd_micro": money, "request": 1, "slot": 1}
         windows = self.windows()
         violated = self.books.violated(asked, windows)
-        self.books.open(windows)
         block = self.ledger.hold(
             request(
                 *(METERS if stale else self.meters),
@@ -278,7 +259,7 @@ class LedgerMachine(RuleBasedStateMachine):
             meters.bump_meter_rev(tx, "acme")
         self.meters = (*self.meters[:which], new, *self.meters[which + 1 :])
         self.meter_rev += 1
-        self.books.change_cap(new, cap, self.now)
+        self.books.caps[new.name] = cap
 
     # -- what must always be true ----------------------------------------------------------------------------------
 
@@ -293,7 +274,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for limit in self.ledger.limits(facts):
             name = limit.meter.name
             assert [limit.used, limit.held] == self.books.at(name, windows[name]), name
-            assert limit.cap == self.books.cap(limit.meter, windows[name])
+            assert limit.cap == self.books.caps[name]
         states = {work.held.id: work.state for work in self.all_works}
         found = self.ledger.holds(tenant="acme", state=None, cursor=None, limit=500)
         assert {hold.id: hold.state for hold in found} == states

@@ -83,7 +83,7 @@ def test_what_is_said_stands(meters: Meters) -> None:
         ({"cap": -1}, "cap"),
         ({"unit": "token"}, "unit"),
         ({"period": "week"}, "period"),
-        ({"level": "api_key"}, "level"),
+        ({"level": "galaxy"}, "level"),
         ({"feature": None, "hard": True}, "hard"),
     ],
 )
@@ -117,11 +117,11 @@ def test_a_change_is_true_for_the_next_hold_of_a_caller_who_has_not_heard(
     with pytest.raises(InsufficientQuota):
         generate(ledger, known)
     meters.change(ALICE, added.id, {"cap": 5}, "they asked for two more")
-    generate(ledger, known, 2)
+    generate(ledger, facts(services), 2)
     with pytest.raises(InsufficientQuota):
         generate(ledger, known)
     meters.change(ALICE, added.id, {"hard": False}, "let them")
-    generate(ledger, known)
+    generate(ledger, facts(services))
     (limit,) = ledger.limits(facts(services))
     assert (limit.cap, limit.used, limit.remaining) == (5, 6, 0)
     assert ledger.verify() == []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from rollout.core.meters import limit_json
+from rollout.core.meters import Caller, limit_json
 from rollout.web.auth import identity, key
+from rollout.web.headers import end_user
 from rollout.web.operation import Answer, Shape, operation
 from rollout.web.wired import services
 
@@ -36,5 +37,7 @@ class QuotasOut(Shape):
 @routes.get("/quotas")
 @operation("Your limits, with what is used and held", auth=key("read"), answer=QuotasOut)
 def list_quotas() -> Answer:
-    limits = services().ledger.limits(identity().facts)
+    """Limits of each key are those of the key that asks; of each end user those of `x-rollout-end-user`."""
+    caller = identity()
+    limits = services().ledger.limits(caller.facts, Caller(caller.key.id, end_user()))
     return {"data": [limit_json(limit) for limit in limits], "next_cursor": None}
