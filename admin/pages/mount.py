@@ -12,6 +12,7 @@ from . import (
     grants,
     holds,
     home,
+    jobs,
     keys,
     kill,
     ledger,
@@ -25,6 +26,7 @@ from . import (
     statements,
     tenants,
     users,
+    webhooks,
 )
 
 ROOMS: tuple[Blueprint, ...] = (
@@ -45,6 +47,8 @@ ROOMS: tuple[Blueprint, ...] = (
     ledger.routes,
     plans.routes,
     kill.routes,
+    webhooks.routes,
+    jobs.routes,
     requests.routes,
     explain.routes,
     audit.routes,

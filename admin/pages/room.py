@@ -70,6 +70,8 @@ def navigation() -> list[tuple[str, str, str]]:
         ("holds", _("Holds")),
         ("statements", _("Statements")),
         ("ledger", _("Ledger")),
+        ("webhooks", _("Webhooks")),
+        ("jobs", _("Jobs")),
         ("feedback", _("Feedback")),
         ("requests", _("Requests")),
         ("explain", _("Explain")),

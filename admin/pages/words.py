@@ -73,6 +73,9 @@ STATES: Mapping[str, tuple[str, Tone]] = {
     "full": (N_("used up"), "bad"),
     "over": (N_("over the cap"), "bad"),
     "disabled": (N_("disabled"), "calm"),
+    "ready": (N_("ready"), "warn"),
+    "done": (N_("done"), "good"),
+    "dead": (N_("dead"), "bad"),
     "live": (N_("live"), "good"),
     "test": (N_("test"), "calm"),
     "final": (N_("final"), "good"),
@@ -148,6 +151,7 @@ ACTIONS: Mapping[str, str] = {
     "grant.revoked": N_("Access revoked"),
     "hold.settled": N_("Hold settled"),
     "hold.voided": N_("Hold voided"),
+    "job.replayed": N_("Job done again"),
     "key.added": N_("Key added"),
     "key.revoked": N_("Key revoked"),
     "key.rotated": N_("Key rotated"),
@@ -171,6 +175,12 @@ ACTIONS: Mapping[str, str] = {
     "user.enabled": N_("User enabled"),
     "user.link_made": N_("Sign-in link made"),
     "user.password_set": N_("Password set"),
+    "webhook.added": N_("Webhook added"),
+    "webhook.changed": N_("Webhook changed"),
+    "webhook.removed": N_("Webhook removed"),
+    "webhook.resent": N_("Message sent again"),
+    "webhook.rotated": N_("Webhook's secret renewed"),
+    "webhook.tested": N_("Webhook tried out"),
 }
 """What the audit log says was done."""
 

@@ -53,7 +53,7 @@ class Spike:
 @dataclass(frozen=True)
 class Needs:
     """What waits for somebody. `full`: the fullest hard limits; `bad`: open thumbs down; `gone`: workers that are not heard of;
-    `wrong`: the last look at the books, if they were not right."""
+    `wrong`: the last look at the books, if they were not right; `dead`: background jobs that died lately."""
 
     asked: Asked | None
     full: Sequence[Limit]
@@ -63,11 +63,22 @@ class Needs:
     stopped: Sequence[Kill]
     gone: int
     wrong: Verification | None
+    dead: int
 
     @property
     def nothing(self) -> bool:
         return not any(
-            (self.asked, self.full, self.doubt, self.bad, self.spike, self.stopped, self.gone, self.wrong)
+            (
+                self.asked,
+                self.full,
+                self.doubt,
+                self.bad,
+                self.spike,
+                self.stopped,
+                self.gone,
+                self.wrong,
+                self.dead,
+            )
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from rollout.core.decisions import FEATURES
 from rollout.core.overview import Calls, LastDay, Needs, Spike
-from rollout.db import kills, overview, plans, revision, verifications
+from rollout.db import jobs, kills, overview, plans, revision, verifications
 from rollout.db.engine import Database, Tx
 from rollout.services.ids import first_id
 from rollout.services.ledger import Ledger
@@ -82,6 +82,7 @@ class Overview:
                 stopped=stopped,
                 gone=gone,
                 wrong=next((one for one in verifications.page(tx, limit=1) if not one.is_clean), None),
+                dead=jobs.count_dead(tx, self._database.now(tx) - BEFORE_DAYS * DAY, overview.COUNTED_OPEN),
             )
 
     def last_day(self) -> LastDay:
