@@ -9,7 +9,7 @@ import click
 from rollout.cli.context import FAILED, actor, json_option, limit_option, print_json, show_rows, wired
 from rollout.core.verifications import verification_json
 
-COLUMNS = ("id", "at", "seconds", "clean", "actor", "differences")
+COLUMNS = ("id", "at", "seconds", "clean", "actor")
 
 
 @click.group()
