@@ -13,6 +13,7 @@ from rollout.core.audit import Actor
 from rollout.core.decisions import GENERATION, Decision
 from rollout.core.grants import Asking
 from rollout.core.holds import HoldRequest
+from rollout.core.jobs import JobFailed
 from rollout.core.tokens import NewToken
 from rollout.services.registry import Services
 from rollout.settings import Settings
@@ -115,6 +116,15 @@ def test_every_route_that_changes_something_is_audited(services: Services) -> No
         ("advance", "plan.advanced"), ("pause", "plan.paused"), ("resume", "plan.resumed"), ("rollback", "plan.rolled_back"),
     ):  # fmt: skip
         change("POST", f"/plans/{GENERATION}/{action}", {}, audited)
+    hook = change("POST", "/webhooks", {"url": "https://example.com/hook"}, "webhook.added", is_new=True)
+    change("PATCH", f"/webhooks/{hook['id']}", {"types": ["quota.threshold"]}, "webhook.changed")
+    change("POST", f"/webhooks/{hook['id']}/rotate", {}, "webhook.rotated")
+    sent = change("POST", f"/webhooks/{hook['id']}/test", {}, "webhook.tested", is_new=True)
+    dead_job(services)
+    change("POST", f"/webhooks/{hook['id']}/deliveries/{sent['id']}/resend", {}, "webhook.resent")
+    change("POST", f"/jobs/{dead_job(services)}/replay", {}, "job.replayed")
+    change("DELETE", f"/webhooks/{hook['id']}", {}, "webhook.removed")
+
     change("POST", f"/features/{GENERATION}/kill", {}, "feature.killed", is_new=True)
     change("POST", f"/features/{GENERATION}/revive", {}, "feature.revived")
 
@@ -132,6 +142,12 @@ def asked(services: Services) -> str:
     outside = Decision("dec_1", "acme", GENERATION, False, "not_granted", "private_beta", 1, 1)
     standing, _ = services.access.ask(SEED, outside, Asking("covers"))
     return standing.request.id
+
+
+def dead_job(services: Services) -> str:
+    (job,) = services.jobs.claim({"webhook"}, 1)
+    services.jobs.fail(job, JobFailed("for the test", final=True))
+    return job.id
 
 
 def unknown_hold(services: Services) -> str:

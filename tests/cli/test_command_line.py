@@ -89,6 +89,18 @@ COMMAND_OF = {
     "GET /audit": "audit list",
     "GET /audit/export": "audit export",
     "GET /audit/verify": "audit verify",
+    "GET /webhooks": "webhooks list",
+    "GET /webhooks/<webhook_id>": "webhooks show",
+    "POST /webhooks": "webhooks add",
+    "PATCH /webhooks/<webhook_id>": "webhooks set",
+    "DELETE /webhooks/<webhook_id>": "webhooks remove",
+    "POST /webhooks/<webhook_id>/rotate": "webhooks rotate",
+    "POST /webhooks/<webhook_id>/test": "webhooks test",
+    "GET /webhooks/<webhook_id>/deliveries": "webhooks deliveries",
+    "POST /webhooks/<webhook_id>/deliveries/<delivery_id>/resend": "webhooks resend",
+    "GET /jobs": "jobs list",
+    "GET /jobs/<job_id>": "jobs show",
+    "POST /jobs/<job_id>/replay": "jobs replay",
     "GET /workers": "workers list",
 }  # fmt: skip
 
