@@ -32,6 +32,7 @@ const { data, response, request_id } = await acme.images.generate(picture).withR
 results.headers = { pictures: data.data.length, request_id, ...Object.fromEntries(response.headers) };
 
 results.lost = await whenTheFirstAnswerIsLost();
+results.impatient = await whenTheCallerGivesUpTooSoon();
 
 results.errors = {
   unknown_model: await refusal(acme, { ...picture, model: "gpt-image-99" }),
@@ -53,6 +54,12 @@ async function whenTheFirstAnswerIsLost() {
   const headers = { "Idempotency-Key": "node-order-1" };
   const { response } = await client(ACME, { fetch: losing }).images.generate(picture, { headers }).withResponse();
   return { calls, replayed: response.headers.get("idempotent-replayed") };
+}
+
+async function whenTheCallerGivesUpTooSoon() {
+  const slow = { ...picture, prompt: "sandbox:slow=1500ms a lighthouse" };
+  const { data, response } = await client(ACME, { timeout: 700 }).images.generate(slow).withResponse();
+  return { pictures: data.data.length, replayed: response.headers.get("idempotent-replayed") };
 }
 
 async function refusal(sdk, body) {

@@ -105,6 +105,10 @@ def test_a_retry_after_a_lost_answer_gets_the_same_picture_and_buys_none(gpt: di
     assert gpt["lost"] == {"calls": 2, "replayed": "true"}
 
 
+def test_who_gives_up_too_soon_gets_the_picture_by_the_sdks_own_retry(gpt: dict[str, Any]) -> None:
+    assert gpt["impatient"] == {"pictures": 1, "replayed": "true"}
+
+
 def test_both_list_the_models_that_the_tenant_may_use(gpt: dict[str, Any], claude: dict[str, Any]) -> None:
     assert {MODEL, CLAUDE} <= set(gpt["models"])
     assert CLAUDE in claude["models"]
