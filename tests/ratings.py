@@ -8,7 +8,7 @@ from doors import ALICE, SECRET, Door, application, counting_ids, wire
 from flask.testing import FlaskClient
 
 from rollout.api import feedback_page
-from rollout.api.native import feedback, usage
+from rollout.api.native import feedback, statements, usage
 from rollout.core.feedback import make_handle
 from rollout.core.tenants import SCOPES, NewKey, Scope
 from rollout.core.tokens import NewToken, Role
@@ -16,6 +16,7 @@ from rollout.db.engine import Clock, Database
 from rollout.services.changes import Changes
 from rollout.services.feedback import Feedback
 from rollout.services.images import Images
+from rollout.services.statements import Statements
 from rollout.services.usage import UsageReports
 
 
@@ -36,6 +37,7 @@ def wire_ratings(database: Database, clock: Clock) -> SimpleNamespace:
     services = wire(database, clock)
     services.feedback = Feedback(database, Changes(database), SECRET, counting_ids(), clock)
     services.usage = UsageReports(database)
+    services.statements = Statements(database)
     services.images = Images(database, NoBytes(), SECRET, clock, "https://gate.example")
     return services
 
@@ -49,7 +51,7 @@ def handle(
 
 def client(services: SimpleNamespace) -> FlaskClient:
     app = application(services)
-    for routes in (feedback, feedback_page, usage):
+    for routes in (feedback, feedback_page, usage, statements):
         app.register_blueprint(routes.routes)
     return app.test_client()
 

@@ -103,6 +103,25 @@ def test_usage_needs_the_scope_read(services: SimpleNamespace) -> None:
     assert client(services).get("/api/v1/usage").status_code == 401
 
 
+@pytest.mark.parametrize("word", ["day", "model", "key", "feature", "end_user", "tenant", "phase", "vendor"])
+def test_every_word_cuts_the_same_total_at_both_doors_and_in_both_formats(
+    services: SimpleNamespace, word: str
+) -> None:
+    doors = {"/admin/api/v1": admin(services, "viewer")}
+    if word not in ("tenant", "phase", "vendor"):
+        doors["/api/v1"] = partner(services)
+    for prefix, door in doors.items():
+        status, body, _ = door.get(f"/usage?by={word}")
+        assert status == 200
+        assert {next(iter(line)) for line in body["data"]} == {word}
+        sheet = client(services).get(f"{prefix}/usage?by={word}&format=csv", headers=door._authorization)
+        rows = list(csv.DictReader(sheet.text.splitlines()))
+        assert sheet.headers["Content-Disposition"] == 'attachment; filename="usage.csv"'
+        assert [row[word] or None for row in rows] == [line[word] for line in body["data"]]
+        for figure, total in body["total"].items():
+            assert sum(int(row[figure]) for row in rows) == total
+
+
 def test_an_admin_reads_the_usage_of_all_and_of_one(services: SimpleNamespace) -> None:
     viewer = admin(services, "viewer")
     body = viewer.get("/usage?by=tenant,vendor,phase")[1]
