@@ -12,9 +12,11 @@
     dispatched -> settled            the vendor's result, or its refusal for content
     dispatched -> void               provably not sent, or refused as a call
     dispatched -> unknown            time-out, 5xx, cut stream, or the lease passed
-    unknown    -> settled            the answer came late, a person said so, or the grace passed: the estimate
-    unknown    -> void               a person said so
+    unknown    -> settled            the answer came late, the vendor or a person said so, or the grace passed: the estimate
+    unknown    -> void               the vendor or a person said so
     void       -> settled            the work turned up after all
+
+What is found out of an unknown outcome, by whom and when, is kept on the hold as `evidence`.
 
 A hold is the reservation, the idempotency record and the head of its ledger entries in one. `request` lines
 are used at once and for good; `slot` lines are only ever held; all others are held until the hold settles.
@@ -158,7 +160,8 @@ class Hold:
 
     `cost_usd_micro`: the most it may cost; settled, what it cost; void, 0. `lease_until`: the owner's lease
     while held or dispatched, the end of the grace while unknown, else None. `unsent`: the caller left before the
-    answer did. `evidence`: what was found out of an unknown outcome, {"at", "by", "found"} each.
+    answer did. `evidence`: {"at", "by", "found"} of an outcome in doubt, oldest first; with "to", the state that
+    it led to, and "flag" `estimate_exceeded` where more was charged than was reserved.
     """
 
     tenant_id: str
@@ -221,6 +224,10 @@ class Entry(NamedTuple):
     reason: str | None
     at: int
     d_cap: int = 0
+
+    @property
+    def bucket_key(self) -> BucketKey:
+        return self.tenant_id, self.meter_id, self.subject, self.start
 
 
 @dataclass(frozen=True)
@@ -299,13 +306,24 @@ class Void:
 
 @dataclass(frozen=True)
 class Unknown:
-    """Nobody can tell whether the work was done."""
+    """Nobody can tell whether the work was done; `upstream_id`: by which name the vendor can be asked."""
 
     tenant_id: str
     hold_id: str
     actor: str
     why: str
     grace_seconds: int
+    upstream_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Note:
+    """Somebody found out something of an unknown outcome that does not end it."""
+
+    tenant_id: str
+    hold_id: str
+    actor: str
+    found: str
 
 
 @dataclass(frozen=True)
@@ -325,7 +343,7 @@ class Reconcile:
     hold_id: str
 
 
-Operation: TypeAlias = Reserve | Dispatch | Settle | Void | Unknown | Sweep | Reconcile
+Operation: TypeAlias = Reserve | Dispatch | Settle | Void | Unknown | Note | Sweep | Reconcile
 
 
 @dataclass(frozen=True)
@@ -365,7 +383,7 @@ def decide(
     `meters` by id, those in use of every tenant named; `buckets` has every bucket of `bucket_keys(...)`; `holds`
     those that the operations name, by id or by Idempotency-Key.
     """
-    books = _Books(meters, buckets, holds, now)
+    books = Books(meters, buckets, holds, now)
     replies = []
     for operation in operations:
         try:
@@ -411,8 +429,11 @@ def replay(earlier: Hold, fingerprint: str) -> StoredResult:
 # -- the rules ---------------------------------------------------------------------------------------------
 
 
-class _Books:
-    """The state inside one `decide`: what one operation wrote the next one reads."""
+class Books:
+    """The state inside one transaction: what one operation wrote the next one reads.
+
+    `meters` by id: a window of one that is not there tells nobody, and keeps its cap.
+    """
 
     def __init__(
         self,
@@ -448,18 +469,15 @@ class _Books:
         """Add to a bucket, and say so in the ledger; nothing is written where nothing changes."""
         if not d_used and not d_held:
             return
-        key = hold.bucket_key(line)
-        bucket = self.buckets[key]
-        bucket = bucket._replace(used=bucket.used + d_used, held=bucket.held + d_held)
-        self.buckets[key] = self._told(bucket) if d_used > 0 else bucket
-        self._entries.append(
+        tenant_id, meter_id, subject, start = hold.bucket_key(line)
+        self.enter(
             Entry(
-                tenant_id=bucket.tenant_id,
+                tenant_id=tenant_id,
                 id=f"{hold.id}.{kind}.{hold.lines.index(line)}",
                 hold_id=hold.id,
-                meter_id=line.meter_id,
-                subject=line.subject,
-                start=line.start,
+                meter_id=meter_id,
+                subject=subject,
+                start=start,
                 kind=kind,
                 d_used=d_used,
                 d_held=d_held,
@@ -470,6 +488,13 @@ class _Books:
                 at=self.now,
             )
         )
+
+    def enter(self, entry: Entry) -> None:
+        """Keep the entry, and add what it says to its bucket; top-ups are the bucket's own."""
+        bucket = self.buckets[entry.bucket_key]
+        bucket = bucket._replace(used=bucket.used + entry.d_used, held=bucket.held + entry.d_held)
+        self.buckets[bucket.key] = self._told(bucket) if entry.d_used > 0 else bucket
+        self._entries.append(entry)
 
     def refuse(self, meter: Meter, key: BucketKey) -> None:
         """A request did not fit into a window: tell it once."""
@@ -519,27 +544,28 @@ class _Books:
 
 def expiry(bucket: Bucket, topup_id: str, rest: int, actor: str, now: int) -> Entry:
     """What a top-up that ends takes along out of its window's cap."""
-    tenant_id, meter_id, subject, start = bucket.key
+    return booking(bucket.key, f"{topup_id}.expire", "expire", actor, None, now, d_cap=-rest)
+
+
+def booking(
+    key: BucketKey,
+    entry_id: str,
+    kind: Kind,
+    actor: str,
+    reason: str | None,
+    now: int,
+    *,
+    d_used: int = 0,
+    d_cap: int = 0,
+) -> Entry:
+    """An entry of no hold."""
+    tenant_id, meter_id, subject, start = key
     return Entry(
-        tenant_id,
-        f"{topup_id}.expire",
-        None,
-        meter_id,
-        subject,
-        start,
-        "expire",
-        0,
-        0,
-        None,
-        None,
-        actor,
-        None,
-        now,
-        -rest,
-    )
+        tenant_id, entry_id, None, meter_id, subject, start, kind, d_used, 0, None, None, actor, reason, now, d_cap
+    )  # fmt: skip
 
 
-def _carry_out(books: _Books, gates: Gates, operation: Operation) -> Reply:
+def _carry_out(books: Books, gates: Gates, operation: Operation) -> Reply:
     match operation:
         case Reserve():
             return _reserve(books, gates, operation)
@@ -551,13 +577,15 @@ def _carry_out(books: _Books, gates: Gates, operation: Operation) -> Reply:
             return _void(books, operation)
         case Unknown():
             return _unknown(books, operation)
+        case Note():
+            return _note(books, operation)
         case Sweep():
             return _sweep(books, operation)
         case Reconcile():
             return _reconcile(books, operation)
 
 
-def _reserve(books: _Books, gates: Gates, op: Reserve) -> Reply:
+def _reserve(books: Books, gates: Gates, op: Reserve) -> Reply:
     request = op.request
     wanted = [(meter, bucket.key, amount) for meter, bucket, amount in request.lines(books.now)]
 
@@ -619,7 +647,7 @@ def _new_hold(op: Reserve, lines: tuple[Line, ...], attempt: int, now: int) -> H
     )
 
 
-def _dispatch(books: _Books, gates: Gates, op: Dispatch) -> Reply:
+def _dispatch(books: Books, gates: Gates, op: Dispatch) -> Reply:
     hold = books.find(op.tenant_id, op.hold_id)
     if hold is None or hold.state == "dispatched":
         return Reply(hold)
@@ -633,11 +661,12 @@ def _dispatch(books: _Books, gates: Gates, op: Dispatch) -> Reply:
     return Reply(sent, moved=True)
 
 
-def _settle(books: _Books, op: Settle) -> Reply:
+def _settle(books: Books, op: Settle) -> Reply:
     hold = books.find(op.tenant_id, op.hold_id)
     if hold is None or hold.state not in op.of:
-        return Reply(hold)
+        return _answered_late(books, hold, op)
     actual = op.actual or hold.reserve()
+    exceeded = hold.state != "void" and actual.cost.usd_micro > hold.cost_usd_micro
     return _move(
         books,
         hold,
@@ -645,6 +674,7 @@ def _settle(books: _Books, op: Settle) -> Reply:
         "late" if hold.state == "void" else "settle",
         actor=op.actor,
         why=op.why,
+        flag="estimate_exceeded" if exceeded else None,
         charge={"image": actual.images, "usd_micro": actual.cost.usd_micro},
         cost_usd_micro=actual.cost.usd_micro,
         settled_from=actual.cost.settled_from,
@@ -657,22 +687,52 @@ def _settle(books: _Books, op: Settle) -> Reply:
     )
 
 
-def _void(books: _Books, op: Void) -> Reply:
+def _answered_late(books: Books, hold: Hold | None, op: Settle) -> Reply:
+    """An answer after the doubt about it was ended otherwise: nothing is charged again, but it is remembered."""
+    if hold is None or hold.state != "settled" or not hold.evidence or op.actual is None:
+        return Reply(hold)
+    cost = op.actual.cost.usd_micro
+    found = f"the vendor answered: {cost} micro-dollars, where {hold.cost_usd_micro} had been charged"
+    if cost == hold.cost_usd_micro or any(item["found"] == found for item in hold.evidence):
+        return Reply(hold)
+    books.put(_with_evidence(hold, books.now, op.actor, found))
+    return Reply(books.find(op.tenant_id, op.hold_id))
+
+
+def _void(books: Books, op: Void) -> Reply:
     hold = books.find(op.tenant_id, op.hold_id)
     if hold is None or hold.state not in op.of:
         return Reply(hold)
     return _move(books, hold, "void", "void", actor=op.actor, why=op.why, cost_usd_micro=0, lease_until=None)
 
 
-def _unknown(books: _Books, op: Unknown) -> Reply:
+def _unknown(books: Books, op: Unknown) -> Reply:
     hold = books.find(op.tenant_id, op.hold_id)
     if hold is None or hold.state != "dispatched":
         return Reply(hold)
     until = books.now + op.grace_seconds
-    return _move(books, hold, "unknown", "slot", actor=op.actor, why=op.why, lease_until=until)
+    upstream_id = op.upstream_id or hold.upstream_id
+    return _move(
+        books,
+        hold,
+        "unknown",
+        "slot",
+        actor=op.actor,
+        why=op.why,
+        lease_until=until,
+        upstream_id=upstream_id,
+    )
 
 
-def _sweep(books: _Books, op: Sweep) -> Reply:
+def _note(books: Books, op: Note) -> Reply:
+    hold = books.find(op.tenant_id, op.hold_id)
+    if hold is not None and hold.state == "unknown":
+        hold = _with_evidence(hold, books.now, op.actor, op.found)
+        books.put(hold)
+    return Reply(hold)
+
+
+def _sweep(books: Books, op: Sweep) -> Reply:
     hold = books.find(op.tenant_id, op.hold_id)
     if hold is None or not hold.overdue(books.now):
         return Reply(hold)
@@ -683,32 +743,40 @@ def _sweep(books: _Books, op: Sweep) -> Reply:
     return _unknown(books, Unknown(op.tenant_id, op.hold_id, SWEEPER, why, op.grace_seconds))
 
 
-def _reconcile(books: _Books, op: Reconcile) -> Reply:
+def _reconcile(books: Books, op: Reconcile) -> Reply:
     hold = books.find(op.tenant_id, op.hold_id)
     if hold is None or not hold.overdue(books.now):
         return Reply(hold)
-    why = "nobody could tell within the grace: charged as reserved"
+    why = "nobody could tell within the grace: charged as reserved (on_unknown = charge)"
     return _settle(books, Settle(op.tenant_id, op.hold_id, None, None, RECONCILER, why, of=("unknown",)))
 
 
 def _move(
-    books: _Books,
+    books: Books,
     hold: Hold,
     to: State,
     kind: Kind,
     *,
     actor: str,
     why: str | None,
+    flag: str | None = None,
     charge: Mapping[str, int] | None = None,
     **changes: Any,
 ) -> Reply:
     """The hold in its next state, and what that gives back or charges in each of its buckets."""
     moved = dataclasses.replace(hold, state=to, resolution=why or hold.resolution, **changes)
+    if to == "unknown" or hold.state in ("unknown", "void") or flag:
+        moved = _with_evidence(moved, books.now, actor, why or "the vendor answered", to=to, flag=flag)
     books.put(moved)
     for line in hold.lines:
         charged = (charge or {}).get(line.unit, 0)
         books.book(moved, line, kind, charged, line.held_in(to) - line.held_in(hold.state), actor, why)
     return Reply(moved, moved=True)
+
+
+def _with_evidence(hold: Hold, now: int, by: str, found: str, **more: str | None) -> Hold:
+    item = {"at": now, "by": by, "found": found} | {name: value for name, value in more.items() if value}
+    return dataclasses.replace(hold, evidence=(*hold.evidence, item))
 
 
 def hold_json(hold: Hold) -> dict[str, Any]:
@@ -723,6 +791,7 @@ def hold_json(hold: Hold) -> dict[str, Any]:
         "cost_usd_micro": hold.cost_usd_micro,
         "settled_from": hold.settled_from,
         "resolution": hold.resolution,
+        "evidence": [{**item, "at": rfc3339(item["at"])} for item in hold.evidence],
         "lines": [line._asdict() for line in hold.lines],
         "decision_id": hold.decision_id,
         "request_id": hold.request_id,

@@ -28,7 +28,7 @@ from typing import Any, get_args
 
 import structlog
 
-from rollout.core.alerts import Alert, event_data, event_type
+from rollout.core.alerts import event_data, event_type
 from rollout.core.audit import Actor
 from rollout.core.catalogue import Cost
 from rollout.core.decisions import ANALYSIS, TenantFacts
@@ -43,6 +43,7 @@ from rollout.core.holds import (
     Reconcile,
     Reply,
     Reserve,
+    Rows,
     Settle,
     State,
     StoredResult,
@@ -57,7 +58,6 @@ from rollout.core.holds import (
 from rollout.core.meters import (
     MAX_AMOUNT,
     PLATFORM,
-    Bucket,
     BucketKey,
     Caller,
     Limit,
@@ -307,6 +307,19 @@ class Ledger:
         """How many holds of the feature are dispatched."""
         return holds.count_dispatched(tx, feature, tenant_id)
 
+    def write(self, tx: Tx, rows: Rows, by_id: Mapping[str, Meter]) -> None:
+        """Write what was decided of these meters; of its alerts webhooks are told if and when the transaction commits."""
+        holds.put(tx, rows.holds)
+        holds.add(tx, rows.new_holds)
+        meters.put_buckets(tx, rows.buckets)
+        entries.add(tx, rows.entries)
+        ends = {bucket.key: bucket.ends for bucket in rows.buckets}
+        for alert in rows.alerts:
+            alerts.add(tx, alert)
+            tenant_id = None if alert.tenant_id == PLATFORM else alert.tenant_id
+            data = event_data(alert, by_id[alert.meter_id], ends[alert[:4]])
+            self._emit(tx, alert.at, event_type(alert), tenant_id, data)
+
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _persist(
@@ -401,12 +414,7 @@ class Ledger:
         buckets = meters.lock_buckets(tx, bucket_keys(fresh, known))
         gates = meters.gates(tx, features, tenant_ids)
         replies, rows = decide(operations, by_id, gates, buckets, known, now)
-        holds.put(tx, rows.holds)
-        holds.add(tx, rows.new_holds)
-        meters.put_buckets(tx, rows.buckets)
-        entries.add(tx, rows.entries)
-        for alert in rows.alerts:
-            self._alert(tx, alert, by_id[alert.meter_id], buckets)
+        self.write(tx, rows, by_id)
         learned = {tenant_id: (number, live[tenant_id]) for tenant_id, number in revisions.items()}
         return _Applied(replies, now, learned, [bucket.key for bucket in unseen])
 
@@ -421,12 +429,6 @@ class Ledger:
             self._live.put(tenant_id, found)
         for key in applied.opened:
             self._opened.put(key, True)
-
-    def _alert(self, tx: Tx, alert: Alert, meter: Meter, buckets: Mapping[BucketKey, Bucket]) -> None:
-        alerts.add(tx, alert)
-        bucket = buckets[alert.tenant_id, alert.meter_id, alert.subject, alert.start]
-        tenant_id = None if alert.tenant_id == PLATFORM else alert.tenant_id
-        self._emit(tx, alert.at, event_type(alert), tenant_id, event_data(alert, meter, bucket.ends))
 
     def _overdue(self, states: Sequence[State], limit: int) -> list[Hold]:
         with self._database.read() as tx:
