@@ -215,6 +215,8 @@ class QuotaExceeded(RolloutError):
     limits: tuple[Any, ...] = ()
     """The caller's limits (`core.meters.Limit`) as they stood at `at`, UTC epoch seconds: what rate headers tell."""
     at: int = 0
+    full: tuple[tuple[Any, int], ...] = ()
+    """Those of them that refused, each with the amount that did not fit."""
 
 
 class InsufficientQuota(QuotaExceeded):

@@ -17,7 +17,7 @@ import dataclasses
 import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -179,6 +179,24 @@ class Meter:
                 name = caller.end_user or ANONYMOUS
                 return end_user_subject(self.tenant_id, name) if self.subject in (None, name) else None
         return ""
+
+    @property
+    def only_subject(self) -> str | None:
+        """The subject of its one bucket of a window; None: each key, or each end user, has one."""
+        if self.level == "end_user" and self.subject is not None:
+            return end_user_subject(self.tenant_id, self.subject)
+        return self.subject if self.level in ("api_key", "end_user") else ""
+
+    @property
+    def zones_to_come(self) -> tuple[tuple[int, str], ...]:
+        """Without the one that is in use already."""
+        return tuple(zone for zone in self.zones if zone[1] != self.tz)
+
+    @property
+    def due_at(self) -> int | None:
+        """When the first of what is planned for it is to happen; None: nothing is."""
+        planned = [at for at, _ in (*self.scheduled[:1], *self.zones_to_come)]
+        return min(planned if self.until is None else [*planned, self.until], default=None)
 
     def in_force(self, now: int) -> bool:
         return (self.effective_at is None or self.effective_at <= now) and (
@@ -349,15 +367,17 @@ def refusal(full: Sequence[tuple[Limit, int]], decision_id: str, now: int) -> Qu
     limit, amount = max(lasting or full, key=lambda item: item[0].wait(now))
     wait = limit.wait(now)
     kind: type[QuotaExceeded] = InsufficientQuota if lasting else RateLimitExceeded
-    return kind(
+    refused = kind(
         _full(limit, amount),
         remedy=_remedy(limit, amount, wait),
         retry_after=None if math.isinf(wait) else int(wait),
         limit=None if limit.meter.shared else limit.meter.name,
-        violated_policies=[item[0].meter.name for item in full if not item[0].meter.shared],
+        violated_policies=[item[0].meter.name for item in full if not item[0].meter.shared] or None,
         resets_at=None if math.isinf(wait) else rfc3339(now + wait),
         decision_id=decision_id,
     )
+    refused.full, refused.at = tuple(full), now
+    return refused
 
 
 def _full(limit: Limit, amount: int) -> str:
@@ -384,32 +404,37 @@ def default_name(unit: Unit, period: Period) -> str:
     return f"{'money' if unit == 'usd_micro' else unit}-{period}"
 
 
-def revise(before: Meter, fields: Mapping[str, Any]) -> Meter:
-    """`before` with `cap` and `hard` from `fields`; raises InvalidRequest for the members that are fixed."""
-    fixed = sorted(set(fields) - {"cap", "hard"})
-    if fixed:
-        raise InvalidRequest(
-            f"The {fixed[0]} of a meter is fixed, so that the books stay readable; cap and hard may change.",
-            param=fixed[0],
-            remedy="Archive this meter and add another.",
-        )
-    after = dataclasses.replace(before, **fields)
-    return before if after == before else dataclasses.replace(after, version=before.version + 1)
+def shortage(limit: Limit) -> str | None:
+    """What it means that more is used and held than the cap allows; None: it is not so."""
+    taken = limit.used + limit.held
+    if taken <= limit.cap or not limit.meter.hard:
+        return None
+    wait = "there is room" if limit.ends is None else f"the window ends at {rfc3339(limit.ends)}"
+    return (
+        f"{taken} of {limit.cap} are used or held: nothing is cancelled, and new work waits until {wait}, "
+        "or until the cap is raised."
+    )
 
 
 def meter_json(meter: Meter) -> dict[str, Any]:
     """The shape that admins see."""
     return {
         "id": meter.id,
-        "tenant": meter.tenant_id,
+        "tenant": None if meter.shared else meter.tenant_id,
         "name": meter.name,
         "level": meter.level,
+        "subject": meter.subject,
         "feature": meter.feature,
         "unit": meter.unit,
         "period": meter.period,
         "tz": meter.tz,
+        "zones": [{"since": rfc3339(since), "tz": tz} for since, tz in meter.zones_to_come],
         "cap": meter.cap,
+        "scheduled": [{"at": rfc3339(at), "cap": cap} for at, cap in meter.scheduled],
         "hard": meter.hard,
+        "thresholds": list(meter.thresholds),
+        "effective_at": rfc3339(meter.effective_at),
+        "until": rfc3339(meter.until),
     }
 
 
@@ -419,6 +444,7 @@ def limit_json(limit: Limit) -> dict[str, Any]:
     return {
         "meter": meter.id,
         "name": meter.name,
+        "level": meter.level,
         "feature": meter.feature,
         "unit": meter.unit,
         "period": meter.period,

@@ -62,7 +62,8 @@ def end_user() -> str | None:
 def tell(response: Response, told: Told) -> Response:
     """`response` with what there is to tell of its call, watched on its way where that matters."""
     response.headers.update(told.headers)
-    response.headers.update(rate_headers(told.limits, told.now, anthropic=surface(request) == "anthropic"))
+    is_anthropic = surface(request) == "anthropic"
+    response.headers.update(rate_headers(told.limits, told.now, g.request_id, anthropic=is_anthropic))
     if told.delivery is not None:
         response.response = Watched(response.response, told.delivery.lost)
     return response

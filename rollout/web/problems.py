@@ -31,7 +31,7 @@ from rollout.errors import (
     UpstreamUnavailable,
 )
 from rollout.web.pages import Renderer, plain_problem, problem_renderer
-from rollout.web.rates import rate_headers
+from rollout.web.rates import rate_headers, retry_after
 from rollout.web.refusals import note
 
 Surface = Literal["openai", "anthropic", "native"]
@@ -90,16 +90,23 @@ def render(error: RolloutError) -> Response:
     note(error, status)
     response = Response(orjson.dumps(body(error, where)), status=status)
     response.content_type = "application/problem+json" if where == "native" else "application/json"
-    if error.retry_after is not None:
-        response.headers["Retry-After"] = str(error.retry_after)
-    if error.should_retry is not None:
-        response.headers["x-should-retry"] = "true" if error.should_retry else "false"
-    if isinstance(error, QuotaExceeded):
-        response.headers.update(rate_headers(error.limits, error.at, anthropic=where == "anthropic"))
-    response.headers.update(error.headers)
-    if decision := error.members.get("decision_id"):
-        response.headers["x-rollout-decision"] = decision
+    response.headers.update(_headers(error, where))
     return response
+
+
+def _headers(error: RolloutError, where: Surface) -> dict[str, str]:
+    wait, found = error.retry_after, dict[str, str]()
+    if isinstance(error, QuotaExceeded):
+        seed = g.get("request_id", "")
+        wait = retry_after(error, seed)
+        found = rate_headers(error.limits, error.at, seed, anthropic=where == "anthropic")
+    if wait is not None:
+        found["Retry-After"] = str(wait)
+    if error.should_retry is not None:
+        found["x-should-retry"] = "true" if error.should_retry else "false"
+    if decision := error.members.get("decision_id"):
+        found["x-rollout-decision"] = decision
+    return {**found, **error.headers}
 
 
 def _plain_page() -> Renderer | None:
@@ -128,6 +135,8 @@ def envelope(error: RolloutError, where: Surface, request_id: str | None) -> dic
         kind = code if own else OPENAI_TYPES.get(status, "invalid_request_error")
         return {"error": {"message": error.message, "type": kind, "param": None, "code": code, **members}}
     page = {"type": f"/docs/errors/{code}", "title": error.default_message(), "status": status}
+    if violated := members.get("violated_policies"):
+        members["violated-policies"] = violated  # as the draft of the RateLimit fields spells it
     return {**page, "detail": error.message, "code": code, "message": error.message, **members}
 
 
