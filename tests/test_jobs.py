@@ -105,6 +105,7 @@ def test_a_worker_starts_its_jobs_and_stops_them(database: Database) -> None:
         requests=SimpleNamespace(flush=_nothing, forget=_nothing),
         jobs=SimpleNamespace(purge=_nothing, claim=lambda *_: []),
         webhooks=SimpleNamespace(deliver=_nothing),
+        verifications=SimpleNamespace(nightly=_nothing),
     )
     jobs = Background(services)
     jobs.start()

@@ -196,11 +196,11 @@ def day(value: float | str | None, none: str = "—") -> Markup:
     )
 
 
-def month(name: str) -> str:
-    """`2026-11` -> November 2026."""
-    return str(
-        dates.format_skeleton("yMMMM", date.fromisoformat(f"{name}-01"), locale=reader().locale)
-    )
+def month(name: str) -> Markup:
+    """`2026-11` -> November 2026, as `<time>`."""
+    first = date.fromisoformat(f"{name}-01")
+    text = dates.format_skeleton("yMMMM", first, locale=reader().locale)
+    return Markup('<time datetime="{}">{}</time>').format(name, text)
 
 
 def age(since: int) -> Markup:
