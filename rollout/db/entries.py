@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 
 import sqlalchemy as sa
 
 from rollout.core.holds import Entry
 from rollout.core.meters import PLATFORM, BucketKey
 from rollout.db import meters
+from rollout.db.driver import insert_many
 from rollout.db.engine import Tx
 from rollout.db.tables import bucket, entry, hold, meter
 
 _USED, _HELD = sa.func.sum(entry.c.d_used), sa.func.sum(entry.c.d_held)
+
+_ROW = attrgetter(*(column.name for column in entry.columns))
 
 LineKey = tuple[str, str, str, str, int]
 """(tenant_id, hold_id, meter_id, subject, start)"""
 
 
 def add(tx: Tx, entries: Sequence[Entry]) -> None:
-    if entries:
-        tx.execute(sa.insert(entry), [one._asdict() for one in entries])
+    insert_many(tx, entry, list(map(_ROW, entries)))
 
 
 def of_hold(tx: Tx, tenant_id: str, hold_id: str) -> list[Entry]:

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from rollout.core.holds import OPEN, Hold, Line, State, StoredResult
+from rollout.db.driver import insert_many, select_many, update_many
 from rollout.db.engine import Tx
 from rollout.db.tables import hold
 
 HoldId = tuple[str, str]
 """(tenant_id, id)"""
 
-_CHANGING = {
+_COLUMNS = tuple(column.name for column in hold.columns)
+_KEY = ("tenant_id", "id")
+_CHANGING = (
     "state", "idem_key", "price_id", "cost_usd_micro", "settled_from", "usage", "lease_until", "upstream_id", "result",
     "resolution", "settled_at", "unsent", "evidence",
-}  # fmt: skip
+)  # fmt: skip
 _IS_OPEN = hold.c.lease_until.is_not(None)
 
 
 def lock(tx: Tx, ids: Collection[HoldId], keys: Collection[tuple[str, str]]) -> list[Hold]:
     """Those with these ids, and those with these (tenant_id, Idempotency-Key), locked; each once."""
-    found = _locked(tx, *_these(ids)) if ids else []
+    found = _locked(tx, "id", ids) if ids else []
     if keys:
-        tenant_ids, idem_keys = zip(*sorted(keys), strict=True)
         known = {one.id for one in found}
-        keyed = _locked(tx, hold.c.tenant_id.in_(set(tenant_ids)), hold.c.idem_key.in_(set(idem_keys)))
-        found += [one for one in keyed if one.id not in known]
+        found += [one for one in _locked(tx, "idem_key", keys) if one.id not in known]
     return found
 
 
@@ -61,14 +62,11 @@ def page(
 
 
 def add(tx: Tx, new: Sequence[Hold]) -> None:
-    if new:
-        tx.execute(sa.insert(hold), [_values(one) for one in new])
+    insert_many(tx, hold, [_row(one, _COLUMNS) for one in new])
 
 
 def put(tx: Tx, changed: Sequence[Hold]) -> None:
-    for one in changed:
-        this = sa.update(hold).where(hold.c.tenant_id == one.tenant_id, hold.c.id == one.id)
-        tx.execute(this.values({name: value for name, value in _values(one).items() if name in _CHANGING}))
+    update_many(tx, hold, _KEY, _CHANGING, [_row(one, (*_CHANGING, *_KEY)) for one in changed])
 
 
 def overdue(tx: Tx, states: Sequence[State], now: int, limit: int) -> list[Hold]:
@@ -135,9 +133,15 @@ def _these(ids: Collection[HoldId]) -> tuple[sa.ColumnElement[bool], ...]:
     )
 
 
-def _locked(tx: Tx, *which: sa.ColumnElement[bool]) -> list[Hold]:
-    query = sa.select(hold).where(*which).order_by(hold.c.tenant_id, hold.c.id).with_for_update()
-    return [_hold(row) for row in tx.execute(query).mappings()]
+def _locked(tx: Tx, column: str, these: Collection[tuple[str, str]]) -> list[Hold]:
+    """Those of these (tenant_id, value of the column)."""
+    rows = select_many(tx, hold, _COLUMNS, ("tenant_id", column), these, lock=True)
+    return [_hold(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
+
+
+def _row(one: Hold, columns: Sequence[str]) -> list[Any]:
+    values = _values(one)
+    return [values[name] for name in columns]
 
 
 def _values(one: Hold) -> dict[str, Any]:
@@ -150,12 +154,13 @@ def _values(one: Hold) -> dict[str, Any]:
     }
 
 
-def _hold(row: sa.RowMapping) -> Hold:
+def _hold(row: Mapping[str, Any] | sa.RowMapping) -> Hold:
     return Hold(
         **{
             **row,
             "lines": tuple(Line(*line) for line in row["lines"]),
             "result": None if row["result"] is None else StoredResult(**row["result"]),
+            "unsent": bool(row["unsent"]),
             "evidence": tuple(row["evidence"] or ()),
         }
     )

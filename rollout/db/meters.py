@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import fields
-from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,13 +16,14 @@ import sqlalchemy as sa
 from rollout.core.holds import Gates
 from rollout.core.kills import EVERYONE
 from rollout.core.meters import PLATFORM, Bucket, BucketKey, BucketTopUp, Meter
-from rollout.db.engine import Tx, insert_missing
+from rollout.db.driver import insert_many, select_many, update_many
+from rollout.db.engine import Tx
 from rollout.db.tables import bucket, kill, meter, quota_owner
 
 METER = [meter.c[column.name] for column in fields(Meter)]
 BUCKET = [bucket.c[name] for name in Bucket._fields]
 _CHANGING = ("cap", "used", "held", "topups", "topped", "alerted", "exhausted_at")
-_BUCKET_KEY = (bucket.c.tenant_id, bucket.c.meter_id, bucket.c.subject, bucket.c.start)
+_KEY = ("tenant_id", "meter_id", "subject", "start")
 
 
 # -- locks -------------------------------------------------------------------------------------------------
@@ -41,20 +41,20 @@ def lock_gate(tx: Tx, feature: str, exclusive: bool) -> None:
 
 def lock_owners(tx: Tx, tenant_ids: Collection[str]) -> dict[str, int]:
     """Lock the first row of each tenant's quota, made if it is missing; by tenant the `meter_rev`."""
-    wanted = sorted(tenant_ids)
-    query = sa.select(quota_owner).where(quota_owner.c.tenant_id.in_(wanted))
-    locked = query.order_by(quota_owner.c.tenant_id).with_for_update()
-    found = {row.tenant_id: int(row.meter_rev) for row in tx.execute(locked)}
+    wanted = [(tenant_id,) for tenant_id in tenant_ids]
+    columns = ("tenant_id", "meter_rev")
+    found = select_many(tx, quota_owner, columns, ("tenant_id",), wanted, lock=True)
     if len(found) < len(wanted):
-        insert_missing(tx, quota_owner, [{"tenant_id": tenant_id, "meter_rev": 0} for tenant_id in wanted])
-        found = {row.tenant_id: int(row.meter_rev) for row in tx.execute(locked)}
-    return found
+        new = [(tenant_id, 0) for tenant_id in sorted(tenant_ids)]
+        insert_many(tx, quota_owner, new, missing_only=True)
+        found = select_many(tx, quota_owner, columns, ("tenant_id",), wanted, lock=True)
+    return {tenant_id: int(revision) for tenant_id, revision in found}
 
 
 def shared_rev(tx: Tx) -> int:
     """The `meter_rev` of the shared meters; true until the transaction ends if a gate is locked."""
-    query = sa.select(quota_owner.c.meter_rev).where(quota_owner.c.tenant_id == PLATFORM)
-    return tx.execute(query).scalar_one_or_none() or 0
+    rows = select_many(tx, quota_owner, ("meter_rev",), ("tenant_id",), [(PLATFORM,)])
+    return int(rows[0][0]) if rows else 0
 
 
 def bump_meter_rev(tx: Tx, tenant_id: str) -> None:
@@ -65,15 +65,11 @@ def bump_meter_rev(tx: Tx, tenant_id: str) -> None:
 
 def gates(tx: Tx, features: Collection[str], tenant_ids: Collection[str]) -> Gates:
     """What is stopped of `features`; true until the transaction ends if their gates are locked."""
-    query = sa.select(kill.c.feature, kill.c.tenant_id).where(
-        kill.c.feature.in_(sorted(features)),
-        kill.c.tenant_id.in_([EVERYONE, *sorted(tenant_ids)]),
-        kill.c.killed == 1,
-    )
-    stopped = [(row.tenant_id, row.feature) for row in tx.execute(query)] if features else []
+    places = [(feature, tenant_id, 1) for feature in features for tenant_id in (EVERYONE, *tenant_ids)]
+    stopped = select_many(tx, kill, ("tenant_id", "feature"), ("feature", "tenant_id", "killed"), places)
     return Gates(
         killed=frozenset(feature for tenant_id, feature in stopped if tenant_id == EVERYONE),
-        halted=frozenset(item for item in stopped if item[0] != EVERYONE),
+        halted=frozenset((item[0], item[1]) for item in stopped if item[0] != EVERYONE),
     )
 
 
@@ -197,8 +193,9 @@ def _this(one: Meter) -> sa.Update:
 
 def open_buckets(tx: Tx, buckets: Sequence[Bucket]) -> None:
     """Make those that do not exist yet; `buckets` in order of key."""
-    if buckets:
-        insert_missing(tx, bucket, [_bucket_values(one) for one in buckets])
+    names = [column.name for column in bucket.columns]
+    rows = [[values[name] for name in names] for values in map(_bucket_values, buckets)]
+    insert_many(tx, bucket, rows, missing_only=True)
 
 
 def lock_buckets(tx: Tx, keys: Collection[BucketKey]) -> dict[BucketKey, Bucket]:
@@ -211,16 +208,8 @@ def read_buckets(tx: Tx, keys: Collection[BucketKey]) -> dict[BucketKey, Bucket]
 
 def put_buckets(tx: Tx, changed: Sequence[Bucket]) -> None:
     """Write all but what an open window never changes."""
-    if changed:
-        where = [column == sa.bindparam(f"key_{column.name}") for column in _BUCKET_KEY]
-        rows = [
-            _bucket_values(one)
-            | {f"key_{column.name}": value for column, value in zip(_BUCKET_KEY, one.key, strict=True)}
-            for one in changed
-        ]
-        tx.execute(
-            sa.update(bucket).where(*where).values({name: sa.bindparam(name) for name in _CHANGING}), rows
-        )
+    rows = [[values[name] for name in (*_CHANGING, *_KEY)] for values in map(_bucket_values, changed)]
+    update_many(tx, bucket, _KEY, _CHANGING, rows)
 
 
 def set_caps(tx: Tx, changed: Meter, now: int) -> None:
@@ -233,24 +222,8 @@ def set_caps(tx: Tx, changed: Meter, now: int) -> None:
 
 
 def _buckets(tx: Tx, keys: Collection[BucketKey], *, lock: bool) -> dict[BucketKey, Bucket]:
-    """Each tenant's by an index, on both databases; SQLite would scan the table for row values."""
-    found: dict[BucketKey, Bucket] = {}
-    for tenant_id, of_tenant in groupby(sorted(keys), key=lambda key: key[0]):
-        _, meter_ids, subjects, starts = (set(column) for column in zip(*of_tenant, strict=True))
-        query = (
-            sa.select(*BUCKET)
-            .where(
-                bucket.c.tenant_id == tenant_id,
-                bucket.c.meter_id.in_(meter_ids),
-                bucket.c.subject.in_(subjects),
-                bucket.c.start.in_(starts),
-            )
-            .order_by(*_BUCKET_KEY)
-        )
-        for row in tx.execute(query.with_for_update() if lock else query):
-            one = bucket_of(row)
-            found[one.key] = one
-    return found
+    rows = select_many(tx, bucket, Bucket._fields, _KEY, keys, lock=lock)
+    return {one.key: one for one in map(bucket_of, rows)}
 
 
 def _bucket_values(one: Bucket) -> dict[str, Any]:
