@@ -28,7 +28,7 @@ class Alert(NamedTuple):
 
 def crossed(meter: Meter, before: int, bucket: Bucket, now: int) -> list[int]:
     """The thresholds that the window's `used` has reached and nobody was told of; `before` is the highest that was told."""
-    if not meter.warns or not meter.thresholds or bucket.used == 0:
+    if not meter.lasts or not meter.thresholds or bucket.used == 0:
         return []
     cap = bucket.cap_by(meter, now)
     return [

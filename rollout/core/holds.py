@@ -499,7 +499,7 @@ class Books:
     def refuse(self, meter: Meter, key: BucketKey) -> None:
         """A request did not fit into a window: tell it once."""
         bucket = self.buckets[key]
-        if meter.warns and bucket.exhausted_at is None:
+        if meter.lasts and bucket.exhausted_at is None:
             self.buckets[key] = bucket._replace(exhausted_at=self.now)
             self._alerts.append(self._alert(bucket, EXHAUSTED, bucket.cap_by(meter, self.now)))
 

@@ -160,8 +160,9 @@ class Meter:
         return self.level in SHARED
 
     @property
-    def warns(self) -> bool:
-        """Whether it alerts. Speed and slots are full and free again before anybody could read of it."""
+    def lasts(self) -> bool:
+        """Whether its windows are worth telling of, topping up and correcting: speed and slots are free again before
+        anybody could."""
         return self.period in ("day", "month", "life")
 
     def counts(self, feature: str, unit: str) -> bool:
