@@ -8,7 +8,8 @@ a hold of zero.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from rollout.core.catalogue import Cost, Model, Price, SettledFrom, Usage
 from rollout.core.images import Finished, ImageRequest, size_of
@@ -19,6 +20,19 @@ _PROMPT_OVERHEAD_TOKENS = 100  # what a vendor wraps around a prompt
 _PARTIAL_IMAGE_TOKENS = 100  # billed for each partial image; source: the OpenAI image generation guide
 _MESSAGE_OVERHEAD_TOKENS = 2_000  # system text that the vendor adds for tools and structured outputs
 _MESSAGE_IMAGE_TOKENS = 5_000  # the most for one picture; source: Anthropic vision guide (4,784), rounded up
+
+
+@dataclass(frozen=True)
+class CostLine:
+    """What the tokens of one kind come to: `tokens * per_million` millionths of a micro-dollar."""
+
+    unit: str
+    tokens: int
+    per_million: int
+
+    @property
+    def millionths(self) -> int:
+        return self.tokens * self.per_million
 
 
 def maximum_image_cost(model: Model, request: ImageRequest) -> Cost:
@@ -53,15 +67,17 @@ def actual_image_cost(model: Model, request: ImageRequest, finished: Finished) -
 
 def usage_image_cost(model: Model, usage: Usage) -> Cost:
     """What the vendor's usage comes to: also for a call that was refused after some work."""
-    price = model.price
-    text_in = max(usage.text_in, usage.input - usage.image_in)
-    return _cost(
-        price,
-        text_in * _rate(price, "text_in")
-        + usage.image_in * _rate(price, "image_in")
-        + usage.output * _rate(price, "image_out"),
-        "usage",
-    )
+    return _cost_of(model.price, image_lines(model.price, usage))
+
+
+def image_lines(price: Price, usage: Usage) -> list[CostLine]:
+    """What the usage of an image model is charged by, tokens of each kind times their rate."""
+    tokens = {
+        "text_in": max(usage.text_in, usage.input - usage.image_in),
+        "image_in": usage.image_in,
+        "image_out": usage.output,
+    }
+    return [CostLine(unit, count, _rate(price, unit)) for unit, count in tokens.items()]
 
 
 def maximum_message_cost(model: Model, text_bytes: int, max_tokens: int, cache: bool, images: int) -> Cost:
@@ -83,16 +99,25 @@ def actual_message_cost(model: Model, usage: Usage | None, maximum: Cost) -> Cos
     """By the vendor's usage, else the maximum that was held."""
     if usage is None:
         return Cost(maximum.usd_micro, "estimate", maximum.price_id)
-    price = model.price
+    return _cost_of(model.price, message_lines(model.price, usage))
+
+
+def message_lines(price: Price, usage: Usage) -> list[CostLine]:
+    """The same for a message; all of it by the tier that its input reaches."""
     rates = _rates(price, usage.input + usage.cache_write + usage.cache_read)
-    amount = usage.input * _unit(price, rates, "in") + usage.output * _unit(price, rates, "out")
+    tokens = {"in": usage.input, "out": usage.output}
     if usage.cache_write or usage.cache_read:
-        amount += (
-            (usage.cache_write - usage.cache_write_1h) * _unit(price, rates, "cache_write")
-            + usage.cache_write_1h * _unit(price, rates, "cache_write_1h")
-            + usage.cache_read * _unit(price, rates, "cache_read")
-        )
-    return _cost(price, amount, "usage")
+        tokens |= {
+            "cache_write": usage.cache_write - usage.cache_write_1h,
+            "cache_write_1h": usage.cache_write_1h,
+            "cache_read": usage.cache_read,
+        }
+    return [CostLine(unit, count, _unit(price, rates, unit)) for unit, count in tokens.items()]
+
+
+def rounded_up(lines: Iterable[CostLine]) -> int:
+    """What they come to together, in micro-dollars; rounded up once."""
+    return _micro(sum(line.millionths for line in lines))
 
 
 def _cell(model: Model, size: str | None, quality: str | None) -> int:
@@ -137,4 +162,12 @@ def _unit(price: Price, rates: Mapping[str, int], unit: str) -> int:
 
 
 def _cost(price: Price, millionths: int, settled_from: SettledFrom) -> Cost:
-    return Cost(-(-millionths // _MILLION), settled_from, price.id)
+    return Cost(_micro(millionths), settled_from, price.id)
+
+
+def _cost_of(price: Price, lines: Iterable[CostLine]) -> Cost:
+    return Cost(rounded_up(lines), "usage", price.id)
+
+
+def _micro(millionths: int) -> int:
+    return -(-millionths // _MILLION)
