@@ -31,7 +31,7 @@ import structlog
 
 from rollout.core.jobs import Job
 from rollout.services.ids import new_id
-from rollout.services.jobs import LEASE_SECONDS, JobQueue
+from rollout.services.jobs import JobQueue
 from rollout.services.ledger import Ledger
 from rollout.services.registry import Services
 from rollout.services.ticks import Ticks
@@ -122,7 +122,7 @@ class Runner:
         with ThreadPoolExecutor(self._threads, "job") as pool:
             while self._in_hand or not self._stopping.is_set():
                 self._wake.clear()
-                if clock() - renewed >= LEASE_SECONDS / 3:
+                if clock() - renewed >= self._queue.lease_seconds / 3:
                     renewed = clock()
                     self._safely(lambda: self._queue.renew(list(self._in_hand.values())))
                 if not self._stopping.is_set():

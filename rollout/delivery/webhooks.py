@@ -51,9 +51,14 @@ class Post:
     """`private` allows addresses that are not public: for trying things out on one machine."""
 
     def __init__(
-        self, *, private: bool = False, resolve: Resolve = resolve, seconds: float = SECONDS
+        self,
+        *,
+        private: bool = False,
+        resolve: Resolve = resolve,
+        seconds: float = SECONDS,
+        tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
     ) -> None:
-        self._private, self._resolve, self._seconds = private, resolve, seconds
+        self._private, self._resolve, self._seconds, self._new_tls = private, resolve, seconds, tls
 
     def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Raises Undelivered."""
@@ -96,7 +101,7 @@ class Post:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        return ssl.create_default_context()
+        return self._new_tls()
 
 
 def is_public(address: str) -> bool:

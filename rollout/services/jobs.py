@@ -39,15 +39,17 @@ _ABANDONED = "its worker died, or was silent for longer than its lease"
 
 
 class JobQueue:
-    """`random` gives numbers in [0, 1): the jitter of pauses."""
+    """`lease_seconds`: how long who has a job may be silent; `random` gives numbers in [0, 1): the jitter of pauses."""
 
     def __init__(
         self,
         database: Database,
         changes: Changes,
         new_id: NewId,
+        lease_seconds: int = LEASE_SECONDS,
         random: Callable[[], float] = random.random,
     ) -> None:
+        self.lease_seconds = lease_seconds
         self._database, self._changes, self._new_id, self._random = database, changes, new_id, random
 
     # -- for who has work for later ------------------------------------------------------------------------------------
@@ -105,7 +107,7 @@ class JobQueue:
         """Prolong the leases of jobs that take their time; to be called every third of a lease."""
         with self._database.write() as tx:
             leases = [job.lease for job in in_hand if job.lease]
-            jobs.renew(tx, leases, self._database.now(tx) + LEASE_SECONDS)
+            jobs.renew(tx, leases, self._database.now(tx) + self.lease_seconds)
 
     def finish(self, job: Job, outcome: Mapping[str, Any] | None = None) -> bool:
         """It is done. False when the job is no longer this owner's: then nothing is written."""
@@ -177,7 +179,7 @@ class JobQueue:
         return dataclasses.replace(
             job,
             state="running",
-            run_at=now + LEASE_SECONDS,
+            run_at=now + self.lease_seconds,
             attempt=job.attempt + 1,
             lease=self._new_id("lease"),
         )
