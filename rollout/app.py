@@ -41,6 +41,7 @@ from rollout.delivery.webhooks import Post
 from rollout.errors import LedgerUnavailable
 from rollout.services import catalogue, providers
 from rollout.services.access import Access
+from rollout.services.adjustments import Adjustments
 from rollout.services.analyze import Analyze
 from rollout.services.audit import AuditLog
 from rollout.services.changes import Changes
@@ -69,6 +70,7 @@ from rollout.services.state import State
 from rollout.services.statements import Statements
 from rollout.services.tenants import Tenants
 from rollout.services.tokens import Tokens
+from rollout.services.topups import TopUps
 from rollout.services.usage import UsageReports
 from rollout.services.users import Users
 from rollout.services.verifications import Verifications
@@ -133,6 +135,8 @@ def build(
         grants=Grants(database, changes, new_id),
         access=Access(database, changes, new_id),
         meters=Meters(database, changes, new_id),
+        topups=TopUps(database, changes, ledger, new_id),
+        adjustments=Adjustments(database, changes, ledger, new_id),
         models=Models(features, models, vendors),
         features=features,
         plans=plans,

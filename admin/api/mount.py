@@ -6,6 +6,7 @@ from flask import Blueprint
 
 from . import (
     access_requests,
+    adjustments,
     audit,
     explain,
     features,
@@ -21,6 +22,7 @@ from . import (
     statements,
     tenants,
     tokens,
+    topups,
     usage,
     users,
     webhooks,
@@ -35,6 +37,8 @@ NOUNS = (
     grants,
     access_requests,
     meters,
+    topups,
+    adjustments,
     holds,
     ledger,
     features,

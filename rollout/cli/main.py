@@ -33,6 +33,11 @@ COMMANDS = {
         "Who asks for access: list, show, approve, deny.",
     ),
     "meters": ("rollout.cli.meters:meters", "Quotas: list, show, add, set, revoke."),
+    "topups": ("rollout.cli.topups:topups", "Room beyond a meter's cap: list, show, add, void."),
+    "adjustments": (
+        "rollout.cli.adjustments:adjustments",
+        "Corrections of what a tenant used: list, show, add.",
+    ),
     "holds": ("rollout.cli.holds:holds", "Reservations: list, show, settle, void."),
     "features": ("rollout.cli.features:features", "Features: list, show, revive."),
     "kill": ("rollout.cli.features:kill", "Stop a feature, for all or for one tenant."),

@@ -9,6 +9,7 @@ from rollout.core.catalogue import Catalogue
 from rollout.db.engine import Database
 from rollout.providers.base import Providers
 from rollout.services.access import Access
+from rollout.services.adjustments import Adjustments
 from rollout.services.analyze import Analyze
 from rollout.services.audit import AuditLog
 from rollout.services.changes import Changes
@@ -32,6 +33,7 @@ from rollout.services.state import State
 from rollout.services.statements import Statements
 from rollout.services.tenants import Tenants
 from rollout.services.tokens import Tokens
+from rollout.services.topups import TopUps
 from rollout.services.usage import UsageReports
 from rollout.services.users import Users
 from rollout.services.verifications import Verifications
@@ -60,6 +62,8 @@ class Services:
     grants: Grants
     access: Access
     meters: Meters
+    topups: TopUps
+    adjustments: Adjustments
     models: Models
     features: Features
     plans: Plans
