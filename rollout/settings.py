@@ -136,6 +136,11 @@ class Settings:
     anthropic_base_url: str = _setting(
         "", _http_url, "Address of the Anthropic API, without /v1; default: Anthropic's own."
     )
+    sandbox_url: str = _setting(
+        "",
+        _http_url,
+        "Sandbox behind both addresses above: it tells what became of calls whose answers were lost.",
+    )
     upstream_connect_seconds: int = _setting(5, _whole(1, 120), "How long to wait for a vendor's connection.")
     upstream_read_seconds: int = _setting(300, _whole(1, 3600), "How long to wait for a vendor's answer.")
     blobs: str = _setting("", _blobs, "Where pictures are kept; default: `blobs` in `HOME`.")

@@ -31,9 +31,19 @@ from rollout.core.tenants import SCOPES, Mode, NewKey, Scope
 from rollout.core.wire import read_message, read_message_event, split_events
 from rollout.db.engine import Database
 from rollout.errors import LedgerUnavailable
-from rollout.providers.base import ImageCall, Images, MessageAnswer, MessageCall, MessageEvent, Messages
+from rollout.providers.base import (
+    Found,
+    ImageCall,
+    Images,
+    LookUp,
+    MessageAnswer,
+    MessageCall,
+    MessageEvent,
+    Messages,
+)
 from rollout.providers.sandbox.images import SandboxImages
 from rollout.providers.sandbox.messages import SandboxMessages
+from rollout.providers.sandbox.works import Works
 from rollout.services.analyze import Analyze
 from rollout.services.catalogue import load_seed
 from rollout.services.changes import Changes
@@ -91,7 +101,8 @@ def away(*_: object) -> Any:
 class Vendor:
     """Answers both ports. `answers` are used up first: an exception is raised, a callable is called, else it is the answer.
 
-    In `partials` an exception is raised where it stands. `closed` counts streams that were left.
+    In `partials` an exception is raised where it stands. `closed` counts streams that were left. `works`: what a look-up finds by id,
+    an exception is raised.
     """
 
     answers: list[Any] = field(default_factory=list)
@@ -99,6 +110,7 @@ class Vendor:
     events: list[Any] = field(default_factory=lambda: [EVENTS])
     calls: list[ImageCall | MessageCall] = field(default_factory=list)
     closed: int = 0
+    works: dict[str, Any] = field(default_factory=dict)
 
     def generate(self, call: ImageCall) -> Finished:
         answer = self._next(call)
@@ -135,6 +147,12 @@ class Vendor:
                 usage, stop_reason = read_message_event(event.data, usage)
                 yield MessageEvent(event.name, event.raw, usage, stop_reason)
 
+    def look_up(self, upstream_id: str) -> Found | None:
+        found = self.works.get(upstream_id)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
     def _next(self, call: ImageCall | MessageCall) -> Any:
         self.calls.append(call)
         answer = self.answers.pop(0) if self.answers else None
@@ -148,7 +166,8 @@ class OneVendor:
 
     def __init__(self, vendor: Vendor, clock: Clock) -> None:
         self._vendor = vendor
-        self._sandbox = SandboxImages(clock, lambda _: None, 0), SandboxMessages(lambda _: None, 0)
+        works = Works(clock)
+        self._sandbox = SandboxImages(works, lambda _: None, 0), SandboxMessages(works, lambda _: None, 0)
 
     def images(self, model: Model, *, test: bool) -> tuple[str, Images]:
         return ("sandbox", self._sandbox[0]) if test else (model.vendor, self._vendor)
@@ -158,6 +177,9 @@ class OneVendor:
 
     def answers(self, model: Model) -> bool:
         return True
+
+    def look_ups(self, vendor: str) -> LookUp | None:
+        return self._vendor
 
 
 class Gateway:

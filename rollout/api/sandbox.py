@@ -1,4 +1,5 @@
-"""The sandbox over HTTP: the vendors' routes, with any key, and `GET`/`DELETE /sandbox/journal`."""
+"""The sandbox over HTTP: the vendors' routes, with any key; `GET`/`DELETE /sandbox/journal`, and `GET /sandbox/works/{id}`, what
+became of a work."""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ def create_sandbox_blueprint(sandbox: Sandbox) -> Blueprint:
 def _remember_requests(routes: Blueprint, sandbox: Sandbox) -> None:
     @routes.before_app_request
     def remember_and_check() -> Response | None:
-        if request.path == _JOURNAL:
+        if request.path.startswith("/sandbox/"):
             return None
         g.request_id = sandbox.new_request_id()
         path = request.full_path.rstrip("?")
@@ -76,20 +77,21 @@ def _route_images(routes: Blueprint, sandbox: Sandbox) -> None:
             members = split_members(request.get_data())
         except RolloutError as error:
             return _send(openai_error(error.http_status, error.message))
-        return _send(sandbox.make_images("generate", members, (), None))
+        return _send(sandbox.make_images(g.request_id, "generate", members, (), None))
 
     @routes.post("/v1/images/edits")
     def edits() -> Response:
         members: dict[str, Member] = {name: value.encode() for name, value in request.form.items()}
         images = [*_uploads("image"), *_uploads("image[]")]
         masks = _uploads("mask")
-        return _send(sandbox.make_images("edit", members, images, masks[0] if masks else None))
+        mask = masks[0] if masks else None
+        return _send(sandbox.make_images(g.request_id, "edit", members, images, mask))
 
 
 def _route_messages(routes: Blueprint, sandbox: Sandbox) -> None:
     @routes.post("/v1/messages")
     def messages() -> Response:
-        return _send(sandbox.message(request.get_data()))
+        return _send(sandbox.message(g.request_id, request.get_data()))
 
     @routes.post("/v1/messages/count_tokens")
     def count_tokens() -> Response:
@@ -100,6 +102,10 @@ def _route_journal(routes: Blueprint, sandbox: Sandbox) -> None:
     @routes.get(_JOURNAL)
     def journal() -> Response:
         return _send(json_reply(sandbox.journal.read()))
+
+    @routes.get("/sandbox/works/<work_id>")
+    def look_up(work_id: str) -> Response:
+        return _send(sandbox.look_up(work_id))
 
     @routes.delete(_JOURNAL)
     def clear_journal() -> Response:

@@ -5,12 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from rollout.errors import ModelNotFound, ModelRetired
 
 Lifecycle = Literal["active", "deprecated", "retired"]
 SettledFrom = Literal["usage", "price_list", "estimate"]
+OnUnknown = Literal["charge", "review"]
+"""What ends an outcome that nobody could tell within the grace: the estimate is charged, or a person decides."""
+
+Faults = Literal["unknown", "not_billed"]
+"""What a vendor's complete 5xx answer means: nothing for sure, or, where it documents that, that nothing is billed."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,13 @@ class Model:
     max_input_tokens: int = 0
     max_tokens: int = 0
     streams: bool = True
+    on_unknown: OnUnknown = "charge"
+    faults: Faults = "unknown"
+
+    def __post_init__(self) -> None:
+        for name, kind in (("on_unknown", OnUnknown), ("faults", Faults)):
+            if getattr(self, name) not in get_args(kind):
+                raise ValueError(f"{self.name}: {name} is one of {', '.join(get_args(kind))}")
 
 
 @dataclass(frozen=True)
@@ -184,6 +196,10 @@ class Catalogue:
             return self._models[name]
         except KeyError:
             raise _not_found(name) from None
+
+    def price(self, price_id: str | None) -> Price | None:
+        """The price of that id; None for one that no model has any more."""
+        return next((model.price for model in self._models.values() if model.price.id == price_id), None)
 
     def resolve(self, name: str, feature: str) -> Resolved:
         """The model that answers for `name`, through aliases. Raises ModelNotFound, also for a model of

@@ -3,6 +3,7 @@
 | key | the sandbox then |
 |---|---|
 | `error=429[:code]` | answers that status, with that code |
+| `takes=30s` | is at the work for so long, whatever it answers: to be seen where works are looked up |
 | `slow=3s` | waits first (also `300ms`) |
 | `refuse=category`, `flagged=input` or `output` | refuses the content, before or after the work |
 | `drop`, `hang`, `cut=N` | closes the connection unanswered; never answers; stops after N events, or in the
@@ -40,12 +41,13 @@ _WORDS = {
 @dataclass(frozen=True)
 class Steering:
     """What a prompt asks of the sandbox; `text` is the prompt without it. `error` is an HTTP status, `slow`
-    seconds."""
+    and `takes` seconds."""
 
     text: str
     error: int | None = None
     code: str | None = None
     slow: float = 0.0
+    takes: float = 0.0
     refuse: str | None = None
     flagged: str | None = None
     cut: int | None = None
@@ -83,9 +85,9 @@ def _read(key: str, value: str | None) -> Mapping[str, Any]:
     if key == "error":
         status, code = _match(_ERROR, key, value, "a status from 400 to 599, with :code if wanted").groups()
         return {"error": int(status), "code": code}
-    if key == "slow":
+    if key in ("slow", "takes"):
         number, unit = _match(_SECONDS, key, value, "a time such as 3s or 300ms").groups()
-        return {"slow": min(MAX_SECONDS, float(number) / (1000 if unit == "ms" else 1))}
+        return {key: min(MAX_SECONDS, float(number) / (1000 if unit == "ms" else 1))}
     if key in _WORDS:
         pattern, expected = _WORDS[key]
         return {key: _match(pattern, key, value, expected)[0]}
@@ -105,6 +107,6 @@ def _unknown(message: str) -> InvalidRequest:
     return InvalidRequest(
         message,
         param="prompt",
-        remedy="Known: error=429[:code], slow=3s, refuse=category, flagged=input|output, drop, hang, cut=N, "
+        remedy="Known: error=429[:code], slow=3s, takes=30s, refuse=category, flagged=input|output, drop, hang, cut=N, "
         "malformed, html, json, retired, nousage, fewer=N, cost=usd_micro.",
     )

@@ -13,9 +13,12 @@ What an error means for the hold stands on its class:
     ├── BadCredential     void      our key is refused
     ├── Rejected          void      the vendor finds the request invalid
     ├── Retired           void      the vendor no longer has the model
+    ├── NotBilled         void      a complete 5xx of a vendor that documents that it bills none
     ├── Refused           settled   refused for its content; `usage` if it was billed
     ├── Fault             unknown   5xx, 408, an answer that is not one
     └── OutcomeUnknown    unknown   time-out while reading, connection cut
+
+Where a vendor tells by id what became of a work (`LookUp`), an unknown outcome is looked up.
 """
 
 from __future__ import annotations
@@ -105,8 +108,20 @@ class Refused(PortError):
         self.category, self.usage = category, usage
 
 
+class NotBilled(PortError):
+    hold = "void"
+
+
 class Fault(PortError):
+    """`status` of a complete answer that says 5xx."""
+
     hold = "unknown"
+
+    def __init__(
+        self, detail: str = "", *, status: int | None = None, vendor_request_id: str | None = None
+    ) -> None:
+        super().__init__(detail, vendor_request_id=vendor_request_id)
+        self.status = status
 
 
 class OutcomeUnknown(PortError):
@@ -179,6 +194,24 @@ class Messages(Protocol):
     def count_tokens(self, call: MessageCall) -> bytes: ...
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a vendor says of a work: `done`, with the `images` that came of it and the `usage` if it tells one;
+    that it `never_ran`; or that it is `still_running`."""
+
+    state: Literal["done", "never_ran", "still_running"]
+    images: int = 0
+    usage: Usage | None = None
+
+
+class LookUp(Protocol):
+    """A vendor that can be asked what became of a work."""
+
+    def look_up(self, upstream_id: str) -> Found | None:
+        """None: it does not know the id, which proves nothing. Raises PortError."""
+        ...
+
+
 class Providers(Protocol):
     """Who answers for which model in this process (vendor, or the sandbox in its place)."""
 
@@ -191,6 +224,10 @@ class Providers(Protocol):
 
     def answers(self, model: Model) -> bool:
         """Whether anybody would answer for this model: what is listed in /v1/models."""
+        ...
+
+    def look_ups(self, vendor: str) -> LookUp | None:
+        """Who tells what became of this vendor's works; None where it has no such route."""
         ...
 
 
@@ -218,4 +255,5 @@ def error_by_status(
     if 400 <= status < 500 and status != 408:
         fit = status if status in (413, 422) else 400
         return Rejected(message, param=param, status=fit, vendor_request_id=vendor_request_id)
-    return Fault(f"status {status}: {message}", vendor_request_id=vendor_request_id)
+    told = status if status >= 500 else None
+    return Fault(f"status {status}: {message}", status=told, vendor_request_id=vendor_request_id)

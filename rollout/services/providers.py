@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 
 from rollout.core.catalogue import Model
-from rollout.providers.base import Images, Messages, NotSent
+from rollout.providers.base import Images, LookUp, Messages, NotSent
 from rollout.settings import Settings
 
 SANDBOX = "sandbox"
@@ -27,11 +27,13 @@ class Wired:
         images: Mapping[str, Images],
         messages: Mapping[str, Messages],
         sandbox: tuple[Images, Messages],
+        look_ups: Mapping[str, LookUp],
         *,
         stands_in: bool,
     ) -> None:
-        """Args: `images` and `messages` by the name of their wire."""
+        """Args: `images` and `messages` by the name of their wire, `look_ups` by vendor."""
         self._images, self._messages, self._sandbox, self._stands_in = images, messages, sandbox, stands_in
+        self._look_ups = look_ups
 
     def images(self, model: Model, *, test: bool) -> tuple[str, Images]:
         if not test and model.wire in self._images:
@@ -47,6 +49,9 @@ class Wired:
 
     def answers(self, model: Model) -> bool:
         return self._stands_in or model.wire in self._images or model.wire in self._messages
+
+    def look_ups(self, vendor: str) -> LookUp | None:
+        return self._look_ups.get(vendor)
 
     def _check_sandbox(self, model: Model, test: bool) -> None:
         if not test and not self._stands_in:
@@ -65,12 +70,16 @@ class Disconnected:
     def answers(self, model: Model) -> bool:
         return False
 
+    def look_ups(self, vendor: str) -> LookUp | None:
+        return None
+
 
 def connect(settings: Settings) -> Wired:
     """Build the clients of every vendor that has a key or a base URL, and the sandbox for the rest as
     `ROLLOUT_SANDBOX` says."""
     from rollout.providers.sandbox.images import SandboxImages
     from rollout.providers.sandbox.messages import SandboxMessages
+    from rollout.providers.sandbox.works import Works
 
     images: dict[str, Images] = {}
     messages: dict[str, Messages] = {}
@@ -79,9 +88,17 @@ def connect(settings: Settings) -> Wired:
             images["openai_images"] = _openai_images(settings)
         if settings.anthropic_api_key or settings.anthropic_base_url:
             messages["anthropic"] = _anthropic(settings)
-    hang_seconds = settings.upstream_read_seconds
-    sandbox = (SandboxImages(time.time, time.sleep, hang_seconds), SandboxMessages(time.sleep, hang_seconds))
-    return Wired(images, messages, sandbox, stands_in=settings.sandbox != "off")
+    hang_seconds, works = settings.upstream_read_seconds, Works(time.time)
+    sandbox = (
+        SandboxImages(works, time.sleep, hang_seconds),
+        SandboxMessages(works, time.sleep, hang_seconds),
+    )
+    look_ups: dict[str, LookUp] = {SANDBOX: works}
+    if settings.sandbox_url:
+        from rollout.providers.sandbox.distant import DistantWorks
+
+        look_ups |= dict.fromkeys(("openai", "anthropic"), DistantWorks(settings.sandbox_url))
+    return Wired(images, messages, sandbox, look_ups, stands_in=settings.sandbox != "off")
 
 
 def _openai_images(settings: Settings) -> Images:

@@ -24,10 +24,12 @@ from rollout.core.analyses import parse_message_request, split_members
 from rollout.core.catalogue import Catalogue, Model, Usage
 from rollout.core.images import Finished, Member, Operation, Partial, Picture, Upload, parse_image_request
 from rollout.core.steering import Steering, parse_steering
+from rollout.core.wire import read_message
 from rollout.errors import ModelNotFound, PriceUnknown, RolloutError
 from rollout.providers.base import ImageCall, MessageCall, Refused, Rejected
 from rollout.providers.sandbox.images import SandboxImages
 from rollout.providers.sandbox.messages import SandboxMessages, decoded, events_of, last_prompt
+from rollout.providers.sandbox.works import Work, Works
 from rollout.services.catalogue import load_seed
 
 Surface = Literal["openai", "anthropic"]
@@ -121,11 +123,11 @@ class Sandbox:
         hang_seconds: float = 600.0,
         catalogue: Catalogue | None = None,
     ) -> None:
-        self.journal = Journal()
+        self.journal, self.works = Journal(), Works(clock)
         self._clock, self._sleep, self._hang_seconds = clock, sleep, hang_seconds
         self._catalogue = catalogue or load_seed()
-        self._images = SandboxImages(clock, sleep, hang_seconds)
-        self._messages = SandboxMessages(sleep, hang_seconds)
+        self._images = SandboxImages(self.works, sleep, hang_seconds)
+        self._messages = SandboxMessages(self.works, sleep, hang_seconds)
         self._ids = count(1)
 
     def new_request_id(self) -> str:
@@ -140,12 +142,24 @@ class Sandbox:
 
     def make_images(
         self,
+        request_id: str,
         operation: Operation,
         members: Mapping[str, Member],
         images: Sequence[Upload],
         mask: Upload | None,
     ) -> Reply:
         """/v1/images/generations and /v1/images/edits. Raises ConnectionDropped."""
+        with self.works.begin(request_id) as work:
+            return self._make_images(work, operation, members, images, mask)
+
+    def _make_images(
+        self,
+        work: Work,
+        operation: Operation,
+        members: Mapping[str, Member],
+        images: Sequence[Upload],
+        mask: Upload | None,
+    ) -> Reply:
         try:
             model = self._model(_text(members.get("model")), GENERATION)
             request = parse_image_request(operation, members, images, mask, model)
@@ -154,6 +168,7 @@ class Sandbox:
             return openai_error(
                 _vendor_status(error), error.message, code=error.code, param=error.members.get("param")
             )
+        work.until = self._clock() + steering.takes
         told = self._fault("openai", steering, streaming=request.stream)
         if told:
             return told
@@ -166,25 +181,32 @@ class Sandbox:
             return openai_error(400, rejected.message, code="invalid_image_file", param=rejected.param)
         except Refused as refused:
             return json_reply({"error": _refusal(refused.category)}, 400)
+        work.finish(len(finished.pictures), finished.usage)
         if not request.stream:
             return self._json(_images_body(finished), steering)
         kind = "image_generation" if operation == "generate" else "image_edit"
         return self._stream(_image_events(kind, self._images.partials(request), finished, late), steering)
 
-    def message(self, body: bytes) -> Reply:
+    def message(self, request_id: str, body: bytes) -> Reply:
         """/v1/messages. Raises ConnectionDropped."""
+        with self.works.begin(request_id) as work:
+            return self._message(work, body)
+
+    def _message(self, work: Work, body: bytes) -> Reply:
         try:
             members = split_members(body)
             asked = parse_message_request(members)
             model = self._model(asked.model, ANALYSIS)
             request = decoded(body)
             steering = parse_steering(last_prompt(request))
+            work.until = self._clock() + steering.takes
             told = self._fault("anthropic", steering, streaming=asked.stream)
             if told:
                 return told
             message = self._messages.make(MessageCall(model, body, asked.stream), request, steering)
         except (RolloutError, Rejected) as error:
             return _refused_message(error)
+        work.finish(0, read_message(msgspec.json.encode(message))[0])
         if asked.stream:
             return self._stream((raw for _, raw in events_of(message)), steering)
         return self._json(message, steering)
@@ -200,6 +222,11 @@ class Sandbox:
             return told or self._json(self._messages.count(request), steering)
         except (RolloutError, Rejected) as error:
             return _refused_message(error)
+
+    def look_up(self, work_id: str) -> Reply:
+        """What became of a work, by the request id that it was answered with."""
+        found = self.works.look_up(work_id)
+        return json_reply(found) if found else openai_error(404, f"There is no work {work_id[:200]!r}.")
 
     def models(self, surface: Surface, name: str | None = None) -> Reply:
         """/v1/models and /v1/models/{name}, in the shape of either vendor."""

@@ -25,6 +25,7 @@ from rollout.providers.base import (
 from rollout.providers.openai_images import OpenAIImages
 from rollout.providers.sandbox.images import SandboxImages
 from rollout.providers.sandbox.messages import SandboxMessages
+from rollout.providers.sandbox.works import Works
 
 PAINTER = model("gpt-image-2")
 READER = model("claude-sonnet-5-5")
@@ -45,7 +46,7 @@ def served():
 @pytest.fixture(params=["sandbox", "openai_images"])
 def images(request, served):
     if request.param == "sandbox":
-        yield SandboxImages(lambda: NOW, no_sleep, 1)
+        yield SandboxImages(Works(lambda: NOW), no_sleep, 1)
     else:
         port = OpenAIImages("any", f"{served.url}/v1", **TIMES)
         yield port
@@ -55,7 +56,7 @@ def images(request, served):
 @pytest.fixture(params=["sandbox", "anthropic"])
 def messages(request, served):
     if request.param == "sandbox":
-        yield SandboxMessages(no_sleep, 1)
+        yield SandboxMessages(Works(lambda: NOW), no_sleep, 1)
     else:
         port = AnthropicMessages("any", served.url, **TIMES)
         yield port

@@ -9,6 +9,7 @@ from rollout.core.images import ImageRequest, InputImage
 from rollout.providers.base import ImageCall
 from rollout.providers.sandbox.images import SandboxImages, _Cache
 from rollout.providers.sandbox.pictures import Drawing, NotAPicture, draw, facts
+from rollout.providers.sandbox.works import Works
 
 
 def drawn(media_type="image/png", **members):
@@ -71,7 +72,7 @@ def test_a_picture_is_drawn_once_and_then_remembered(monkeypatch):
 
     calls = []
     monkeypatch.setattr(images, "draw", lambda *args: calls.append(args) or picture())
-    port = SandboxImages(lambda: NOW, lambda seconds: None, 1)
+    port = SandboxImages(Works(lambda: NOW), lambda seconds: None, 1)
     request = ImageRequest("generate", "a fox", "gpt-image-2", size="64x64")
     for _ in range(3):
         port.generate(ImageCall(model("gpt-image-2"), request))
@@ -91,7 +92,7 @@ def test_the_memory_of_pictures_is_bounded():
 
 def test_a_call_waits_as_long_as_its_prompt_says():
     waited = []
-    port = SandboxImages(lambda: NOW, waited.append, 99)
+    port = SandboxImages(Works(lambda: NOW), waited.append, 99)
     request = ImageRequest("generate", "sandbox:slow=3s x", "gpt-image-2", size="16x16")
     port.generate(ImageCall(model("gpt-image-2"), request))
     assert waited == [3.0]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,8 +21,9 @@ from rollout.core.catalogue import Model, Usage
 from rollout.core.images import Finished, ImageRequest, InputImage, Partial, Picture, size_of
 from rollout.core.steering import Steering
 from rollout.providers.base import Fault, ImageCall, Refused, Rejected
-from rollout.providers.sandbox.faults import Sleep, cut_short, steering_of, suffer
+from rollout.providers.sandbox.faults import Sleep, cut_short, spoil, steering_of, suffer
 from rollout.providers.sandbox.pictures import Drawing, NotAPicture, draw
+from rollout.providers.sandbox.works import Works
 
 _TOKENS_PER_PICTURE = {"low": 272, "medium": 1_056, "high": 4_160, "xhigh": 8_320, "max": 16_640}
 _TOKENS_PER_PARTIAL = 100
@@ -53,22 +54,21 @@ class Shape:
 
 
 class SandboxImages:
-    """The port `Images`. `clock` gives UTC epoch seconds; `hang_seconds` bounds what `hang` may take."""
+    """The port `Images`. What becomes of its works is told by `works`; `hang_seconds` bounds what `hang` may take."""
 
-    def __init__(self, clock: Callable[[], float], sleep: Sleep, hang_seconds: float) -> None:
-        self._clock, self._sleep, self._hang_seconds = clock, sleep, hang_seconds
+    def __init__(self, works: Works, sleep: Sleep, hang_seconds: float) -> None:
+        self._works, self._sleep, self._hang_seconds = works, sleep, hang_seconds
         self._cache = _Cache(_CACHE_BYTES)
 
     def generate(self, call: ImageCall) -> Finished:
         steering = steering_of(call.request.prompt)
-        suffer(steering, self._sleep, self._hang_seconds, streaming=False)
-        return _with_pictures(self.make(call, steering))
+        return _with_pictures(self._work(call, steering, streaming=False))
 
     @contextmanager
     def stream(self, call: ImageCall) -> Iterator[Iterator[Partial | Finished]]:
         steering = steering_of(call.request.prompt)
-        suffer(steering, self._sleep, self._hang_seconds, streaming=True)
-        yield cut_short(self._events(call, steering), steering)
+        finished = self._work(call, steering, streaming=True)
+        yield cut_short(self._events(call, finished), steering, finished.vendor_request_id)
 
     def make(self, call: ImageCall, steering: Steering) -> Finished:
         """The whole answer, with no fault but a refusal. Raises Refused, Rejected."""
@@ -81,12 +81,12 @@ class SandboxImages:
         return Finished(
             pictures=tuple(self._picture(call.request, shape, f"picture {index}") for index in range(count)),
             usage=usage,
-            created=int(self._clock()),
+            created=int(self._works.clock()),
             size=shape.size,
             quality=shape.quality,
             background=shape.background,
             output_format=shape.output_format,
-            vendor_request_id=f"sandbox_{_digest(call.request, shape, 'request')[:24]}",
+            vendor_request_id=_work_id(call.request),
         )
 
     def partials(self, request: ImageRequest) -> Iterator[Partial]:
@@ -95,10 +95,20 @@ class SandboxImages:
         for index in range(request.partial_images):
             yield Partial(self._picture(request, shape, f"partial {index}"), index)
 
-    def _events(self, call: ImageCall, steering: Steering) -> Iterator[Partial | Finished]:
-        if not (steering.refuse or steering.flagged):
-            yield from self.partials(call.request)
-        yield _with_pictures(self.make(call, steering))
+    def _work(self, call: ImageCall, steering: Steering, *, streaming: bool) -> Finished:
+        """Do it, or fail as told; either way what became of it can be looked up."""
+        work_id = _work_id(call.request)
+        with self._works.begin(work_id) as work:
+            work.until = self._works.clock() + steering.takes
+            suffer(steering, self._sleep, self._hang_seconds, work_id, streaming=streaming)
+            finished = self.make(call, steering)
+            work.finish(len(finished.pictures), finished.usage)
+        spoil(steering, work_id, streaming=streaming)
+        return finished
+
+    def _events(self, call: ImageCall, finished: Finished) -> Iterator[Partial | Finished]:
+        yield from self.partials(call.request)
+        yield _with_pictures(finished)
 
     def _picture(self, request: ImageRequest, shape: Shape, which: str) -> Picture:
         key = _digest(request, shape, which)
@@ -152,6 +162,10 @@ def _drawn(request: ImageRequest, shape: Shape, which: str, seed: str) -> bytes:
         return pybase64.b64encode(draw(drawing, request.images, request.mask))
     except NotAPicture as error:
         raise Rejected(f"The input picture cannot be decoded: {error}", param="image") from error
+
+
+def _work_id(request: ImageRequest) -> str:
+    return f"sandbox_{_digest(request, _shape(request), 'request')[:24]}"
 
 
 def _digest(request: ImageRequest, shape: Shape, which: str) -> str:

@@ -25,8 +25,9 @@ from rollout.core.steering import Steering
 from rollout.core.wire import read_message, read_message_event
 from rollout.errors import InvalidRequest
 from rollout.providers.base import MessageAnswer, MessageCall, MessageEvent, Rejected
-from rollout.providers.sandbox.faults import Sleep, cut_short, steering_of, suffer
+from rollout.providers.sandbox.faults import Sleep, cut_short, spoil, steering_of, suffer
 from rollout.providers.sandbox.pictures import NotAPicture, facts
+from rollout.providers.sandbox.works import Works
 
 _BYTES_PER_TOKEN = 4
 _MAX_IMAGE_TOKENS = 4_784
@@ -46,31 +47,44 @@ class _Asked:
 
 
 class SandboxMessages:
-    """The port `Messages`. `hang_seconds` bounds what `hang` may take."""
+    """The port `Messages`. What becomes of its works is told by `works`; `hang_seconds` bounds what `hang` may take."""
 
-    def __init__(self, sleep: Sleep, hang_seconds: float) -> None:
-        self._sleep, self._hang_seconds = sleep, hang_seconds
+    def __init__(self, works: Works, sleep: Sleep, hang_seconds: float) -> None:
+        self._works, self._sleep, self._hang_seconds = works, sleep, hang_seconds
 
     def create(self, call: MessageCall) -> MessageAnswer:
         request = decoded(call.body)
-        steering = steering_of(last_prompt(request))
-        suffer(steering, self._sleep, self._hang_seconds, streaming=False)
-        message = self.make(call, request, steering)
-        body = _json(message)
+        body = self._work(call, request, steering_of(last_prompt(request)), streaming=False)[1]
         usage, stop_reason = read_message(body)
-        return MessageAnswer(body, usage, stop_reason, message["id"])
+        return MessageAnswer(body, usage, stop_reason, _work_id(call))
 
     @contextmanager
     def stream(self, call: MessageCall) -> Iterator[Iterator[MessageEvent]]:
         request = decoded(call.body)
         steering = steering_of(last_prompt(request))
-        suffer(steering, self._sleep, self._hang_seconds, streaming=True)
-        yield cut_short(_read_events(events_of(self.make(call, request, steering))), steering)
+        message, _ = self._work(call, request, steering, streaming=True)
+        yield cut_short(_read_events(events_of(message)), steering, _work_id(call))
 
     def count_tokens(self, call: MessageCall) -> bytes:
         request = decoded(call.body)
-        suffer(steering_of(last_prompt(request)), self._sleep, self._hang_seconds, streaming=False)
+        steering = steering_of(last_prompt(request))
+        suffer(steering, self._sleep, self._hang_seconds, streaming=False)
+        spoil(steering, streaming=False)
         return _json(self.count(request))
+
+    def _work(
+        self, call: MessageCall, request: Mapping[str, Any], steering: Steering, *, streaming: bool
+    ) -> tuple[dict[str, Any], bytes]:
+        """The message, and as JSON, or fail as told; either way what became of it can be looked up."""
+        work_id = _work_id(call)
+        with self._works.begin(work_id) as work:
+            work.until = self._works.clock() + steering.takes
+            suffer(steering, self._sleep, self._hang_seconds, work_id, streaming=streaming)
+            message = self.make(call, request, steering)
+            body = _json(message)
+            work.finish(0, read_message(body)[0])
+        spoil(steering, work_id, streaming=streaming)
+        return message, body
 
     def count(self, request: Mapping[str, Any]) -> dict[str, int]:
         """The answer of count_tokens, with no fault. Raises Rejected."""
@@ -96,7 +110,7 @@ class SandboxMessages:
         if steering.cost is not None and rate:
             usage = {"input_tokens": 0, "output_tokens": steering.cost * 1_000_000 // rate}
         message = {
-            "id": f"msg_sandbox_{hashlib.sha256(call.body).hexdigest()[:20]}",
+            "id": _work_id(call),
             "type": "message",
             "role": "assistant",
             "model": request.get("model", call.model.upstream_id),
@@ -114,6 +128,10 @@ class SandboxMessages:
         if steering.nousage:
             del message["usage"]
         return message
+
+
+def _work_id(call: MessageCall) -> str:
+    return f"msg_sandbox_{hashlib.sha256(call.body).hexdigest()[:20]}"
 
 
 def decoded(body: bytes) -> dict[str, Any]:
