@@ -6,13 +6,12 @@ Failure behaviour: with the database away nothing is found and nothing kept; the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import structlog
 
 from rollout.core.verifications import Verification, is_due
 from rollout.db import verifications
-from rollout.db.engine import Database
+from rollout.db.engine import Database, Tx
 from rollout.services.events import Events
 from rollout.services.ids import NewId
 from rollout.services.ledger import Ledger
@@ -31,16 +30,10 @@ TOLD = 20
 
 class Verifications:
     def __init__(
-        self,
-        database: Database,
-        ledger: Ledger,
-        statements: Statements,
-        events: Events,
-        new_id: NewId,
-        monotonic: Callable[[], float] = time.monotonic,
+        self, database: Database, ledger: Ledger, statements: Statements, events: Events, new_id: NewId
     ) -> None:
         self._database, self._ledger, self._statements = database, ledger, statements
-        self._events, self._new_id, self._monotonic = events, new_id, monotonic
+        self._events, self._new_id = events, new_id
 
     def differences(self) -> list[str]:
         """Compare every sum with every bucket, hold and statement: a sentence for each difference."""
@@ -48,35 +41,42 @@ class Verifications:
 
     def run(self, actor: str) -> Verification:
         """Look for differences and keep what was found; any are told by one event `ledger.mismatch`."""
-        began = self._monotonic()
-        wrong = self.differences()
-        seconds = round(self._monotonic() - began)
+        wrong, seconds = self._look()
         with self._database.write() as tx:
-            now = self._database.now(tx)
-            done = Verification(self._new_id("ver"), now, seconds, _kept(wrong), actor)
-            verifications.add(tx, done)
-            if wrong:
-                self._events.emit(
-                    tx,
-                    now,
-                    "ledger.mismatch",
-                    None,
-                    {"verification": done.id, "count": len(wrong), "differences": wrong[:TOLD]},
-                )
-        if wrong:
-            log.error("ledger_mismatch", verification=done.id, count=len(wrong), first=wrong[0])
-        return done
+            return self._keep(tx, wrong, seconds, actor)
 
     def nightly(self) -> Verification | None:
-        """Run unless that was done since the last 03:00 UTC."""
+        """Run unless that was done since the last 03:00 UTC, or another process was quicker."""
         with self._database.read() as tx:
-            last, now = verifications.page(tx, limit=1), self._database.now(tx)
-        return self.run(NIGHTLY) if is_due(last[0].at if last else None, now) else None
+            if not self._is_due(tx):
+                return None
+        wrong, seconds = self._look()
+        with self._database.write() as tx:
+            return self._keep(tx, wrong, seconds, NIGHTLY) if self._is_due(tx) else None
 
     def page(self, *, cursor: str | None, limit: int) -> list[Verification]:
         """Newest first, from before the id `cursor`."""
         with self._database.read() as tx:
             return verifications.page(tx, before=cursor, limit=limit)
+
+    def _is_due(self, tx: Tx) -> bool:
+        last = verifications.page(tx, limit=1)
+        return is_due(last[0].at if last else None, self._database.now(tx))
+
+    def _look(self) -> tuple[list[str], int]:
+        """What is wrong, and how many seconds it took to see it."""
+        began = time.monotonic()
+        return self.differences(), round(time.monotonic() - began)
+
+    def _keep(self, tx: Tx, wrong: list[str], seconds: int, actor: str) -> Verification:
+        now = self._database.now(tx)
+        done = Verification(self._new_id("ver"), now, seconds, _kept(wrong), actor)
+        verifications.add(tx, done)
+        if wrong:
+            told = {"verification": done.id, "count": len(wrong), "differences": wrong[:TOLD]}
+            self._events.emit(tx, now, "ledger.mismatch", None, told)
+            log.error("ledger_mismatch", verification=done.id, count=len(wrong), first=wrong[0])
+        return done
 
 
 def _kept(wrong: list[str]) -> tuple[str, ...]:

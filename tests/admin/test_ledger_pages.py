@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -42,7 +43,7 @@ def test_before_the_first_night_nobody_has_looked(visit: Visit) -> None:
     page.follow()
     assert "The books add up." in page.text
     assert "by user:editor@example.com ." in page.text
-    assert "adds up 0 0 user:editor@example.com" in page.text
+    assert re.search(r"adds up 0 \d+ user:editor@example.com", page.text)
 
 
 def test_a_difference_is_shown_word_for_word_and_on_the_first_page_until_the_books_add_up(
@@ -61,7 +62,8 @@ def test_a_difference_is_shown_word_for_word_and_on_the_first_page_until_the_boo
     page.send("verify")
     page.follow()
     assert "The books add up." in page.text
-    assert "does not add up 1 0 system:nightly" in page.text, "what was found stays in the list"
+    found = re.search(r"does not add up 1 \d+ system:nightly", page.text)
+    assert found, "what was found stays in the list"
     page.get("/admin")
     assert "The books do not add up" not in page.text
 

@@ -110,6 +110,21 @@ def test_a_difference_in_a_bucket_is_found_by_the_night_kept_logged_and_told_onc
     assert len(told.events) == 2, "who looks again is told again"
 
 
+def test_of_two_processes_that_look_at_once_one_tells(
+    verifications: Verifications, told: Told, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(database)
+    other = looking(database, told)
+
+    def slowly() -> list[str]:
+        assert other.nightly() is not None
+        return other.differences()
+
+    monkeypatch.setattr(verifications, "differences", slowly)
+    assert verifications.nightly() is None
+    assert len(told.events) == len(verifications.page(cursor=None, limit=5)) == 1
+
+
 def test_operators_webhooks_are_told_and_those_of_tenants_are_not(
     verifications: Verifications, database: Database
 ) -> None:
