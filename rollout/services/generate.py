@@ -125,13 +125,9 @@ class Generate:
         decision = calls.decide(self._features, call.identity, GENERATION)
         with upstream.outcome(decision, repeatable=False) as outcome:
             work = self._prepare(call, decision, asked)
-            if (joined := self._joined(call)) is not None:
-                return joined
-            with self._ledger.hold(_hold_request(work), also=_recorded(work)) as held:
-                if held.replay is not None:
-                    return self._replayed(
-                        call, held.replay, calls.told_again(held.replay, held.limits, held.now)
-                    )
+            with self._begun(work) as held:
+                if isinstance(held, Delivered):
+                    return held
                 outcome.dispatched(held.id, work.headers)
                 told, delivery = self._told(work, held)
                 with _refusal_settled(work, held), delivery.watched():
@@ -149,17 +145,10 @@ class Generate:
         decision = calls.decide(self._features, call.identity, GENERATION)
         with upstream.outcome(decision, repeatable=False) as outcome:
             work = self._prepare(call, decision, asked)
-            if (joined := self._joined(call)) is not None:
-                yield joined.told
-                yield joined
-                return
-            with self._ledger.hold(_hold_request(work), also=_recorded(work)) as held:
-                if held.replay is not None:
-                    replayed = self._replayed(
-                        call, held.replay, calls.told_again(held.replay, held.limits, held.now)
-                    )
-                    yield replayed.told
-                    yield replayed
+            with self._begun(work) as held:
+                if isinstance(held, Delivered):
+                    yield held.told
+                    yield held
                     return
                 outcome.dispatched(held.id, work.headers)
                 told, delivery = self._told(work, held)
@@ -191,6 +180,21 @@ class Generate:
             to_send=ImageCall(resolved.model, request, call.upstream_user(self._secret, end_user)),
             headers=calls.headers(call, decision, resolved, vendor, request.warnings),
         )
+
+    @contextlib.contextmanager
+    def _begun(self, work: _Work) -> Iterator[Held | Delivered]:
+        """The work's hold, or the answer that an earlier try of the same call has brought."""
+        call = work.call
+        if (joined := self._joins.find(call)) is not None:
+            told = calls.told_again(joined.result, (), 0, joined.delivery)
+            yield self._replayed(call, joined.result, told)
+            return
+        with self._ledger.hold(_hold_request(work), also=_recorded(work)) as held:
+            if held.replay is None:
+                yield held
+            else:
+                told = calls.told_again(held.replay, held.limits, held.now)
+                yield self._replayed(call, held.replay, told)
 
     def _settle(self, work: _Work, held: Held, told: Told, finished: Finished) -> Delivered:
         """Store the pictures, charge the work, and write both down in one transaction."""
@@ -232,13 +236,6 @@ class Generate:
         delivery = self._joins.delivery(work.call, held.id)
         headers = {**work.headers, "x-rollout-feedback": handle}
         return Told(headers, held.limits, held.now, delivery), delivery
-
-    def _joined(self, call: Call) -> Delivered | None:
-        """The answer to an earlier try of this call that has not reached the caller."""
-        joined = self._joins.find(call)
-        if joined is None:
-            return None
-        return self._replayed(call, joined.result, calls.told_again(joined.result, (), 0, joined.delivery))
 
     def _replayed(self, call: Call, result: StoredResult, told: Told) -> Delivered:
         """The stored answer, as it was first given. Raises ContentRefused if that was it,

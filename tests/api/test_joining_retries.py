@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from clocks import Clock
-from gateway import IMAGE_MODEL, Door, Gateway, away, events
+from gateway import IMAGE_MODEL, LEASE, Door, Gateway, away, events
 from werkzeug.test import TestResponse
 
 from rollout.db.engine import Database
@@ -67,7 +67,7 @@ def is_joined(answer: TestResponse) -> bool:
 def test_who_hung_up_before_the_answer_gets_it_by_trying_again(
     gateway: Gateway, door: Door, line: Line
 ) -> None:
-    gateway.limit("image", "day", 5)
+    gateway.limit("image", "day", 1)  # the retry needs no room of its own
     gateway.vendor.answers = [line.hang_up]
 
     first, second = door.generate(), again(gateway, door)
@@ -162,6 +162,21 @@ def test_a_first_try_that_ends_unknown_while_the_next_waits_is_not_repeated(
     door.generate()
 
     assert beside.answer().status_code == 504
+    assert len(gateway.vendor.calls) == 1
+
+
+def test_a_first_try_whose_worker_died_is_not_repeated(gateway: Gateway, door: Door) -> None:
+    def sweep() -> None:
+        gateway.clock.advance(LEASE + 1)
+        gateway.ledger.sweep()
+
+    answers: list[TestResponse] = []
+    gateway.vendor.answers = [lambda: answers.append(again(gateway, door))]
+    gateway.meanwhile = [sweep]
+
+    door.generate()
+
+    assert answers[0].status_code == 504
     assert len(gateway.vendor.calls) == 1
 
 

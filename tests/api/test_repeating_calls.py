@@ -106,6 +106,17 @@ def test_the_first_call_runs_and_the_next_gets_its_status_type_and_bytes(
 
 
 @of_each_kind
+def test_a_repeat_needs_no_room_in_any_limit(gateway: Gateway, send: Send) -> None:
+    feature = ANALYSIS if send in MESSAGES.values() else GENERATION
+    door = gateway.door()
+    gateway.limit("request", "minute", 1, feature)
+    first = send(door, "k", "a boat").data
+    assert send(door, "another", "a train").status_code == 429
+
+    assert send(door, "k", "a boat").data == first
+
+
+@of_each_kind
 def test_another_request_with_the_key_is_refused_and_the_first_is_still_there(
     gateway: Gateway, send: Send
 ) -> None:
