@@ -12,6 +12,7 @@ from ledgers import GRACE, LEASE, RESULT, actual, meter, open_ledger, request
 
 from rollout.core.decisions import GENERATION, TenantFacts
 from rollout.core.tenants import Tenant
+from rollout.db import joins
 from rollout.db.engine import Database
 from rollout.services.ledger import KEY_SECONDS, Ledger
 
@@ -91,7 +92,14 @@ def looking(ledger: Ledger, clock: Any) -> None:
             ledger.running(tx, GENERATION, "acme")
 
 
-@pytest.mark.parametrize("use", [work, sweeping, looking])
+def joining(ledger: Ledger, _: Any) -> None:
+    with ledger.hold(request(*METERS)) as held, ledger._database.write() as tx:
+        joins.of_retry(tx, "acme", "key_1", "v1:aa", "hold_")
+        joins.read(tx, "acme", [held.id])
+        joins.mark(tx, "acme", held.id, unsent=True)
+
+
+@pytest.mark.parametrize("use", [work, sweeping, looking, joining])
 def test_no_statement_reads_a_whole_table(
     ledger: Ledger, database: Database, clock: Any, use: Callable[[Ledger, Any], None]
 ) -> None:
