@@ -193,6 +193,12 @@ class Hold:
     def bucket_key(self, line: Line) -> BucketKey:
         return (PLATFORM if line.shared else self.tenant_id, line.meter_id, line.subject, line.start)
 
+    @property
+    def in_doubt_since(self) -> int | None:
+        """When it became unknown, while nobody has found out anything since."""
+        last = self.evidence[-1] if self.evidence else {}
+        return last["at"] if last.get("to") == "unknown" else None
+
     def overdue(self, now: int) -> bool:
         """Whether its lease, or its grace, has passed: the only test of an owner's death."""
         return self.lease_until is not None and self.lease_until <= now
@@ -496,6 +502,10 @@ class Books:
         self.buckets[bucket.key] = self._told(bucket) if entry.d_used > 0 else bucket
         self._entries.append(entry)
 
+    def fits(self, meter: Meter, key: BucketKey, amount: int) -> bool:
+        bucket = self.buckets[key]
+        return bucket.used + bucket.held + amount <= bucket.cap_by(meter, self.now)
+
     def refuse(self, meter: Meter, key: BucketKey) -> None:
         """A request did not fit into a window: tell it once."""
         bucket = self.buckets[key]
@@ -599,17 +609,13 @@ def _reserve(books: Books, gates: Gates, op: Reserve) -> Reply:
     if earlier and earlier.state != "void":
         replay(earlier, request.fingerprint)
         return Reply(earlier, limits=limits())
-    before = limits()
-    full = [
-        (limit, key, amount)
-        for limit, (meter, key, amount) in zip(before, wanted, strict=True)
-        if meter.hard and not limit.fits(amount)
-    ]
+    full = [item for item in wanted if item[0].hard and not books.fits(*item)]
     if full:
-        for limit, key, _ in full:
-            books.refuse(limit.meter, key)
-        refused = refusal([(limit, amount) for limit, _, amount in full], request.decision_id, books.now)
-        refused.limits, refused.at = before, books.now
+        for meter, key, _ in full:
+            books.refuse(meter, key)
+        too_much = [(limit_of(meter, books.buckets[key], books.now), amount) for meter, key, amount in full]
+        refused = refusal(too_much, request.decision_id, books.now)
+        refused.limits, refused.at = limits(), books.now
         raise refused
     if earlier:  # one key, one hold: the void one gives it up
         books.put(dataclasses.replace(earlier, idem_key=None))
