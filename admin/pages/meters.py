@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
@@ -30,7 +31,7 @@ routes = Blueprint("meters", __name__)
 NEARLY = 80
 """Percent of the cap from which a meter is nearly used up."""
 
-SHOWN_CHANGES = 10
+SHOWN_CHANGES, SHOWN_TOPUPS = 10, 20
 COLUMNS = (
     "tenant", "meter", "name", "feature", "unit", "period", "tz", "cap", "used", "held", "remaining", "resets_at", "hard",
 )  # fmt: skip
@@ -104,7 +105,7 @@ def add_meter() -> Answer:
 @routes.get("/meters/<meter_id>")
 @operation("A meter: what it means, how it stands, who changed it", auth=viewer, query=PageView)
 def show_meter(meter_id: str, query: PageView) -> Answer:
-    return _shown(meter_id)
+    return shown(meter_id)
 
 
 @routes.post("/meters/<meter_id>")
@@ -121,7 +122,7 @@ def change_meter(meter_id: str) -> Answer:
             fields["hard"] = _flag(form.hard)
         services().meters.change(actor(), meter_id, fields, form.reason, based_on=form.version)
 
-    return attempt(act, then=after.pop, again=lambda: _shown(meter_id))
+    return attempt(act, then=after.pop, again=lambda: shown(meter_id))
 
 
 @routes.post("/meters/<meter_id>/archive")
@@ -131,7 +132,27 @@ def archive_meter(meter_id: str) -> Answer:
         form = read(ReasonForm)
         services().meters.archive(actor(), meter_id, form.reason, based_on=form.version)
 
-    return attempt(act, then=url_for(".show_meters"), again=lambda: _shown(meter_id))
+    return attempt(act, then=url_for(".show_meters"), again=lambda: shown(meter_id))
+
+
+def shown(meter_id: str) -> Answer:
+    """The page of a meter."""
+    limit, booked = services().meters.standing(meter_id)
+    changes = services().audit.search(
+        Search(tenant=limit.meter.tenant_id, subject=meter_id), before=None, limit=SHOWN_CHANGES
+    )
+    topups = services().topups.page(tenant=None, meter=meter_id, cursor=None, limit=SHOWN_TOPUPS)
+    return room(
+        "meter.html",
+        limit=limit,
+        meter=limit.meter,
+        form=cap_form(limit.meter),
+        meaning=meaning(limit),
+        booked=booked,
+        changes=changes.rows,
+        topups=topups,
+        now=time.time(),
+    )
 
 
 def cap_form(meter: Meter) -> FormView:
@@ -168,22 +189,6 @@ def _list(query: MetersView) -> Answer:
         features=[(name, words.feature(name)) for name in FEATURES],
         units=[(name, words.unit(name)) for name in UNITS],
         periods=[(name, words.period(name)) for name in PERIODS],
-    )
-
-
-def _shown(meter_id: str) -> Answer:
-    limit, booked = services().meters.standing(meter_id)
-    changes = services().audit.search(
-        Search(tenant=limit.meter.tenant_id, subject=meter_id), before=None, limit=SHOWN_CHANGES
-    )
-    return room(
-        "meter.html",
-        limit=limit,
-        meter=limit.meter,
-        form=cap_form(limit.meter),
-        meaning=meaning(limit),
-        booked=booked,
-        changes=changes.rows,
     )
 
 

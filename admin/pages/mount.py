@@ -6,6 +6,7 @@ from flask import Blueprint
 
 from . import (
     access_requests,
+    adjustments,
     audit,
     explain,
     feedback,
@@ -25,6 +26,7 @@ from . import (
     sign_in,
     statements,
     tenants,
+    topups,
     users,
     webhooks,
 )
@@ -42,6 +44,8 @@ ROOMS: tuple[Blueprint, ...] = (
     access_requests.routes,
     feedback.routes,
     meters.routes,
+    topups.routes,
+    adjustments.routes,
     holds.routes,
     statements.routes,
     ledger.routes,

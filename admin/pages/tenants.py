@@ -9,12 +9,14 @@ from typing import Annotated, Any
 from flask import Blueprint, url_for
 from pydantic import BeforeValidator, Field
 
+from rollout.core.adjustments import UNITS as ADJUSTED
 from rollout.core.decisions import FEATURES, GATED, GENERATION, Decision
 from rollout.core.figures import FiguresQuery
 from rollout.core.tenants import Tenant, TenantState, tenant_json
 from rollout.web.operation import Answer, operation
 from rollout.web.wired import services
 
+from . import words
 from .auth import actor, editor, viewer
 from .forms import FormView, ReasonForm, attempt, read
 from .lists import show_list
@@ -82,7 +84,7 @@ def add_tenant() -> Answer:
 @routes.get("/tenants/<tenant_id>")
 @operation("A tenant: features, meters, keys, ratings and changes", auth=viewer, query=PageView)
 def show_tenant(tenant_id: str, query: PageView) -> Answer:
-    return _shown(tenant_id)
+    return shown(tenant_id)
 
 
 @routes.post("/tenants/<tenant_id>")
@@ -108,12 +110,38 @@ def activate_tenant(tenant_id: str) -> Answer:
     return _attempt(tenant_id, lambda: _set_state(tenant_id, "active"))
 
 
+def shown(tenant_id: str) -> Answer:
+    """The page of a tenant."""
+    wired = services()
+    known, features = wired.explain.of_tenant(tenant_id)
+    tenant = known.tenant
+    written = "\n".join(f"{name}={value}" for name, value in sorted(tenant.attributes.items()))
+    return room(
+        "tenant.html",
+        tenant=tenant,
+        form=FormView("tenant", tenant.version, {"attributes": written}),
+        features=features,
+        gated=GATED,
+        grants=known.grants,
+        now=time.time(),
+        cap_form=cap_form,
+        limits=wired.meters.limits(tenant=tenant_id, limit=SHOWN_METERS),
+        keys=wired.keys.page(tenant_id, usable=True, after=None, limit=SHOWN_KEYS),
+        waiting=wired.access.page(tenant=tenant_id, state="waiting", after=None, limit=len(FEATURES)),
+        ratings=wired.feedback.figures(FiguresQuery(tenant=tenant_id)).total,
+        changes=wired.audit.page(tenant=tenant_id, limit=SHOWN_CHANGES),
+        adjustments=wired.adjustments.page(tenant=tenant_id, cursor=None, limit=SHOWN_CHANGES),
+        adjusted_features=[(name, words.feature(name)) for name in FEATURES],
+        adjusted_units=[(name, words.unit(name)) for name in ADJUSTED],
+    )
+
+
 def _set_state(tenant_id: str, state: TenantState) -> None:
     services().tenants.set_state(actor(), tenant_id, state, read(ReasonForm).reason)
 
 
 def _attempt(tenant_id: str, act: Callable[[], object]) -> Answer:
-    return attempt(act, then=url_for(".show_tenant", tenant_id=tenant_id), again=lambda: _shown(tenant_id))
+    return attempt(act, then=url_for(".show_tenant", tenant_id=tenant_id), again=lambda: shown(tenant_id))
 
 
 def _list(query: TenantsView) -> Answer:
@@ -139,25 +167,3 @@ def _list(query: TenantsView) -> Answer:
 def _row(tenant: Tenant, decision: Decision) -> dict[str, Any]:
     """`allowed` and `reason` are those of the feature that is being opened."""
     return {**tenant_json(tenant), "allowed": decision.allowed, "reason": decision.reason}
-
-
-def _shown(tenant_id: str) -> Answer:
-    wired = services()
-    known, features = wired.explain.of_tenant(tenant_id)
-    tenant = known.tenant
-    written = "\n".join(f"{name}={value}" for name, value in sorted(tenant.attributes.items()))
-    return room(
-        "tenant.html",
-        tenant=tenant,
-        form=FormView("tenant", tenant.version, {"attributes": written}),
-        features=features,
-        gated=GATED,
-        grants=known.grants,
-        now=time.time(),
-        cap_form=cap_form,
-        limits=wired.meters.limits(tenant=tenant_id, limit=SHOWN_METERS),
-        keys=wired.keys.page(tenant_id, usable=True, after=None, limit=SHOWN_KEYS),
-        waiting=wired.access.page(tenant=tenant_id, state="waiting", after=None, limit=len(FEATURES)),
-        ratings=wired.feedback.figures(FiguresQuery(tenant=tenant_id)).total,
-        changes=wired.audit.page(tenant=tenant_id, limit=SHOWN_CHANGES),
-    )
