@@ -1,13 +1,15 @@
-"""Adjustments as the books keep them."""
+"""Adjustments, as a person makes them."""
 
 from __future__ import annotations
 
-import sqlalchemy as sa
+from ledgers import ledger_on
 
+from rollout.core.adjustments import NewAdjustment
+from rollout.core.audit import Actor
 from rollout.core.decisions import GENERATION
-from rollout.core.meters import open_bucket
-from rollout.db import meters, tables
 from rollout.db.engine import Database
+from rollout.services.adjustments import Adjustments
+from rollout.services.changes import Changes
 from rollout.services.ids import new_id
 
 
@@ -21,35 +23,7 @@ def adjust(
     unit: str = "usd_micro",
     reason: str = "agreed by mail",
 ) -> str:
-    """Its row, and one entry in the window at `at` of each of the tenant's own meters that count this; its id."""
-    id_ = new_id("adj")
-    booked = {"tenant_id": tenant, "id": id_, "feature": feature, "unit": unit, "amount": amount, "at": at}
-    made = {"reason": reason, "created_by": "cli:test", "created_at": at}
-    with database.write() as tx:
-        tx.execute(sa.insert(tables.adjustment).values(booked | made))
-        for meter in meters.live(tx, tenant):
-            if meter.counts(feature, unit):
-                window = open_bucket(meter, at)
-                meters.open_buckets(tx, [window])
-                used = tables.bucket.c.used + amount
-                this = [
-                    column == value
-                    for column, value in zip(tables.bucket.primary_key, window.key, strict=True)
-                ]
-                tx.execute(sa.update(tables.bucket).where(*this).values(used=used))
-                tx.execute(
-                    sa.insert(tables.entry).values(
-                        tenant_id=tenant,
-                        id=f"{id_}:{meter.id}",
-                        meter_id=meter.id,
-                        subject="",
-                        start=window.start,
-                        kind="adjust",
-                        d_used=amount,
-                        d_held=0,
-                        actor="cli:test",
-                        reason=reason,
-                        at=at,
-                    )
-                )
-    return id_
+    """Its id."""
+    adjustments = Adjustments(database, Changes(database), ledger_on(database), new_id)
+    asked = NewAdjustment(tenant, feature, unit, amount, at)
+    return adjustments.add(Actor("token:alice"), asked, reason)[0].id

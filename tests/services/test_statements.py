@@ -124,7 +124,8 @@ def test_the_statement_the_ledger_and_the_usage_lines_agree_on_both_sides_of_a_m
                 pending[month] += amount
             case "adjusted":
                 signed = -min(amount, _used(database, tenant, feature, month)) if given_back else amount
-                adjust(database, signed, int(clock.now), tenant=tenant, feature=feature)
+                if signed:
+                    adjust(database, signed, int(clock.now), tenant=tenant, feature=feature)
                 spent[month] += signed
     clock.now = midnight + 20 * DAY
 
