@@ -47,13 +47,16 @@ class Joins:
     def find(self, call: Call) -> Joined | None:
         """The answer that this retry lacks, once it is there; None when the call is to be carried out.
 
-        Raises OutcomeUnknown, ResultPurged, LedgerUnavailable, and RequestInProgress after LONGEST_WAIT.
+        Raises OutcomeUnknown, ResultPurged, LedgerUnavailable, and RequestInProgress after LONGEST_WAIT or when the
+        caller has hung up.
         """
         if not call.is_retry or call.idem_key is not None:
             return None
         ids = self._candidates(call)
         for pause in _pauses():
             found = self._read(call.tenant_id, ids)
+            if call.gone():  # else it would take the answer from a later retry that waits beside it
+                break
             for one in found:
                 if one.state == "unknown":
                     raise OutcomeUnknown(hold_id=one.id)
@@ -62,12 +65,8 @@ class Joins:
             ids = [one.id for one in found if one.state in joins.RUNNING]
             if not ids:
                 return None
-            if call.gone():
-                break
             self._sleep(pause)
-        raise RequestInProgress(
-            "The first try of this request is still running.", retry_after=1, hold_id=ids[0]
-        )
+        raise RequestInProgress("The first try of this request is still running.", retry_after=1)
 
     def delivery(self, call: Call, hold_id: str) -> Delivery:
         """The way of the hold's answer to this caller."""

@@ -277,17 +277,21 @@ def test_a_retry_does_not_wait_for_ever(gateway: Gateway, door: Door) -> None:
     assert len(gateway.vendor.calls) == 1
 
 
-def test_a_retry_that_hangs_up_while_it_waits_leaves_its_place(gateway: Gateway, door: Door) -> None:
-    second, answers = Door(gateway.app.test_client(), door.secret), list[TestResponse]()
+def test_a_retry_that_hung_up_while_it_waited_takes_no_answer_from_the_next(
+    gateway: Gateway, door: Door, line: Line
+) -> None:
+    second = Door(gateway.app.test_client(), door.secret)
     body = {"model": IMAGE_MODEL, "prompt": "a lighthouse"}
-    gateway.vendor.answers = [lambda: answers.append(second.post(PATH, body, x_stainless_retry_count="1"))]
-
-    with Line(second) as line:
-        gateway.meanwhile = [line.hang_up]
+    beside = Beside(gateway, lambda: second.post(PATH, body, x_stainless_retry_count="1"))
+    with Line(second) as second_line:
+        gateway.vendor.answers = [lambda: (beside.start(), line.hang_up())[1]]
         door.generate()
+        second_line.hang_up()
+        given_up = beside.answer()
 
-    assert answers[0].status_code == 409
-    assert gateway.meanwhile == []
+    assert given_up.status_code == 409
+    assert is_joined(again(gateway, door, "2"))
+    assert len(gateway.vendor.calls) == 1
 
 
 def test_an_answer_is_given_even_if_its_loss_cannot_be_written_down(
