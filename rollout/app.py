@@ -64,6 +64,7 @@ from rollout.services.passwords import Passwords
 from rollout.services.plans import Plans
 from rollout.services.registry import Services
 from rollout.services.requests import Requests
+from rollout.services.resolutions import Resolutions, leave_job, reviewed
 from rollout.services.sandbox import Sandbox
 from rollout.services.sessions import Sessions
 from rollout.services.state import State
@@ -98,17 +99,19 @@ def build(
     database = Database(settings.database, clock)
     events = Events(new_id)
     changes = Changes(database, events)
-    queue = JobQueue(database, changes, new_id)
+    queue, models = JobQueue(database, changes, new_id), catalogue.load_seed()
     ledger = Ledger(
         database,
         lease_seconds=settings.hold_lease_seconds,
         grace_seconds=settings.unknown_grace_seconds,
         new_id=new_id,
         emit=events.emit,
+        doubt=leave_job(queue),
+        reviewed=reviewed(models),
     )
     state, workers = State(database, secret, clock=clock), Workers(database)
     features = Features(database, changes, state, ledger, workers, clock=clock)
-    plans, models = Plans(database, changes), catalogue.load_seed()
+    plans = Plans(database, changes)
     passwords = Passwords()
     statements = Statements(database)
     vendors = providers.connect(settings) if connect else providers.Disconnected()
@@ -156,6 +159,7 @@ def build(
         images=Images(database, blobs, secret, clock, settings.url),
         feedback=Feedback(database, changes, secret, new_id, clock),
         usage=UsageReports(database),
+        resolutions=Resolutions(database, ledger, models, vendors),
         statements=statements,
         verifications=Verifications(database, ledger, statements, events, new_id),
         requests=Requests(database, clock, retention_days=settings.retention_days),

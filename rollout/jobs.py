@@ -82,7 +82,7 @@ def all_of(services: Services) -> list[Tick]:
 
 def handlers(services: Services) -> dict[str, Handler]:
     """Who does jobs of which kind."""
-    return {"webhook": services.webhooks.deliver}
+    return {"webhook": services.webhooks.deliver, "reconcile": services.resolutions.look_into}
 
 
 def run(

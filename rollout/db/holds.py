@@ -69,9 +69,13 @@ def put(tx: Tx, changed: Sequence[Hold]) -> None:
     update_many(tx, hold, _KEY, _CHANGING, [_row(one, (*_CHANGING, *_KEY)) for one in changed])
 
 
-def overdue(tx: Tx, states: Sequence[State], now: int, limit: int) -> list[Hold]:
-    """Those whose lease or grace has passed, oldest first."""
+def overdue(
+    tx: Tx, states: Sequence[State], now: int, limit: int, *, but: Collection[str] = ()
+) -> list[Hold]:
+    """Those whose lease or grace has passed, oldest first, without those of the models `but`."""
     query = sa.select(hold).where(hold.c.lease_until <= now, hold.c.state.in_(states))
+    if but:
+        query = query.where(hold.c.model.not_in(sorted(but)))
     return [_hold(row) for row in tx.execute(query.order_by(hold.c.lease_until).limit(limit)).mappings()]
 
 

@@ -102,7 +102,7 @@ class Analyze:
                     told = calls.told_again(held.replay, held.limits, held.now)
                     return Answered(_stored_text(held.replay), told)
                 outcome.dispatched(held.id, work.headers)
-                answer = upstream.send(lambda: work.port.create(work.to_send))
+                answer = upstream.send(work.resolved.model, lambda: work.port.create(work.to_send))
                 _settle(work, held, answer.usage, answer.vendor_request_id, answer.body)
             self._check_not_withheld(work)
             return Answered(answer.body, Told(work.headers, held.limits, held.now))
@@ -125,7 +125,10 @@ class Analyze:
                 yield Told(work.headers, held.limits, held.now)
                 passed, usage = [], None
                 with contextlib.ExitStack() as stack:
-                    for event in upstream.send(lambda: stack.enter_context(work.port.stream(work.to_send))):
+                    events = upstream.send(
+                        work.resolved.model, lambda: stack.enter_context(work.port.stream(work.to_send))
+                    )
+                    for event in events:
                         passed.append(event.raw)
                         usage = event.usage or usage
                         if event.name != LAST:
@@ -140,7 +143,7 @@ class Analyze:
         with upstream.outcome(decision, repeatable=True) as outcome:
             work = self._prepare(call, decision, asked, counting=True)
             outcome.headers = work.headers
-            body = upstream.send(lambda: work.port.count_tokens(work.to_send))
+            body = upstream.send(work.resolved.model, lambda: work.port.count_tokens(work.to_send))
             return Answered(body, Told(work.headers, (), 0))
 
     def _prepare(self, call: Call, decision: Decision, asked: Asked, *, counting: bool = False) -> _Work:

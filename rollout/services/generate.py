@@ -131,7 +131,7 @@ class Generate:
                 outcome.dispatched(held.id, work.headers)
                 told, delivery = self._told(work, held)
                 with _refusal_settled(work, held), delivery.watched():
-                    finished = upstream.send(lambda: work.port.generate(work.to_send))
+                    finished = upstream.send(work.resolved.model, lambda: work.port.generate(work.to_send))
                 delivered = self._settle(work, held, told, finished)
             self._check_not_withheld(work)
             return delivered
@@ -198,6 +198,7 @@ class Generate:
 
     def _settle(self, work: _Work, held: Held, told: Told, finished: Finished) -> Delivered:
         """Store the pictures, charge the work, and write both down in one transaction."""
+        held.upstream_id = finished.vendor_request_id
         expires_at = held.now + self._retention
         kept = [
             self._keep(work, position, picture, expires_at)
@@ -299,7 +300,10 @@ def _passed_on(work: _Work, held: Held, delivery: Delivery) -> Generator[Preview
     sees them."""
     finished = None
     with _refusal_settled(work, held), delivery.watched(), contextlib.ExitStack() as stack:
-        for event in upstream.send(lambda: stack.enter_context(work.port.stream(work.to_send))):
+        events = upstream.send(
+            work.resolved.model, lambda: stack.enter_context(work.port.stream(work.to_send))
+        )
+        for event in events:
             if isinstance(event, Finished):
                 finished = event
             else:

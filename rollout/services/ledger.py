@@ -21,7 +21,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -39,6 +39,7 @@ from rollout.core.holds import (
     Dispatch,
     Hold,
     HoldRequest,
+    Note,
     Operation,
     Reconcile,
     Reply,
@@ -83,6 +84,9 @@ log = structlog.get_logger()
 Emit = Callable[[Tx, int, EventType, str | None, Mapping[str, Any]], None]
 """(tx, now, type, tenant, data): tells those who want to know, if and when the transaction commits."""
 
+Doubt = Callable[[Tx, int, Hold], None]
+"""(tx, now, hold): leaves a job that asks the vendor of a hold that became unknown, if and when the transaction commits."""
+
 KEY_SECONDS = 24 * 3600
 """How long an Idempotency-Key and its stored result are kept."""
 
@@ -98,6 +102,10 @@ REMEMBERED_METERS, REMEMBERED_BUCKETS = 10_000, 50_000
 
 def _tell_nobody(tx: Tx, now: int, type_: EventType, tenant_id: str | None, data: Mapping[str, Any]) -> None:
     """For books without an outbox."""
+
+
+def _ask_nobody(tx: Tx, now: int, hold: Hold) -> None:
+    """For books without a queue."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +125,8 @@ class Swept:
 
 
 class Ledger:
-    """`lease_seconds`: how long a hold's owner may be silent; `grace_seconds`: how long an unknown hold waits for an answer."""
+    """`lease_seconds`: how long a hold's owner may be silent; `grace_seconds`: how long an unknown hold waits for an answer, but those
+    of `reviewed` models, which wait for a person."""
 
     def __init__(
         self,
@@ -127,11 +136,13 @@ class Ledger:
         grace_seconds: int,
         new_id: NewId,
         emit: Emit = _tell_nobody,
+        doubt: Doubt = _ask_nobody,
+        reviewed: Collection[str] = (),
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.lease_seconds, self.grace_seconds = lease_seconds, grace_seconds
+        self.lease_seconds, self.grace_seconds, self.reviewed = lease_seconds, grace_seconds, reviewed
         self._database, self._changes = database, Changes(database)
-        self._new_id, self._emit, self._sleep = new_id, emit, sleep
+        self._new_id, self._emit, self._doubt, self._sleep = new_id, emit, doubt, sleep
         self._denials = Denials(database.clock)
         self._writer = Writer(self._carry_out, self._take_back)
         self._lane = self._writer if database.is_sqlite else Writer(self._carry_out, self._take_back)
@@ -215,9 +226,13 @@ class Ledger:
         return Swept(voided=ended.count("void"), unknown=ended.count("unknown"))
 
     def reconcile(self, limit: int = 500) -> int:
-        """Charge what was reserved by unknown holds whose grace has passed; how many it were."""
-        operations = [Reconcile(hold.tenant_id, hold.id) for hold in self._overdue(("unknown",), limit)]
-        return len(self._each(operations))
+        """Charge what was reserved by unknown holds whose grace has passed, where no review is due; how many it were."""
+        overdue = self._overdue(("unknown",), limit, but=self.reviewed)
+        return len(self._each([Reconcile(hold.tenant_id, hold.id) for hold in overdue]))
+
+    def resolve(self, operation: Settle | Void | Unknown | Note) -> bool:
+        """Carry out what was found out of a hold; whether that moved it. Raises LedgerUnavailable."""
+        return bool(self._each([operation]))
 
     def forget_keys(self, limit: int = 500) -> int:
         """Clear Idempotency-Keys of ended holds after 24 hours; hold and entries stay. How many it were."""
@@ -313,6 +328,9 @@ class Ledger:
         holds.add(tx, rows.new_holds)
         meters.put_buckets(tx, rows.buckets)
         entries.add(tx, rows.entries)
+        for hold in rows.holds:
+            if hold.upstream_id and hold.in_doubt_since is not None:
+                self._doubt(tx, hold.in_doubt_since, hold)
         ends = {bucket.key: bucket.ends for bucket in rows.buckets}
         for alert in rows.alerts:
             alerts.add(tx, alert)
@@ -430,9 +448,9 @@ class Ledger:
         for key in applied.opened:
             self._opened.put(key, True)
 
-    def _overdue(self, states: Sequence[State], limit: int) -> list[Hold]:
+    def _overdue(self, states: Sequence[State], limit: int, but: Collection[str] = ()) -> list[Hold]:
         with self._database.read() as tx:
-            return holds.overdue(tx, states, self._database.now(tx), limit)
+            return holds.overdue(tx, states, self._database.now(tx), limit, but=but)
 
     def _by_hand(
         self,
@@ -452,6 +470,7 @@ class Ledger:
                 raise Conflict(
                     f"The hold is {after.state}; only an unknown one is ended by hand.",
                     remedy="A hold that is held or dispatched is ended by its owner, or swept when its lease has passed.",
+                    hold=hold_json(after),
                 )
             change.record(
                 action,
@@ -478,7 +497,8 @@ class Held:
     """A reservation in the hands of its owner; to be used inside the `with` block of `Ledger.hold`.
 
     `now` is the time of the reserve, `limits` the buckets right after it. `replay` is the answer to a repeated request: then
-    there is nothing to do, and the methods do nothing.
+    there is nothing to do, and the methods do nothing. `upstream_id`, once it is known: by which name the vendor can be asked what
+    became of the work, should its outcome be lost.
     """
 
     def __init__(
@@ -493,6 +513,7 @@ class Held:
         self._ledger, self._hold = ledger, hold
         self._dispatched = hold.state == "dispatched"
         self._done = replay is not None
+        self.upstream_id: str | None = None
 
     def dispatch(self) -> None:
         """Say that the call is about to leave; when this raises, it must not.
@@ -553,11 +574,13 @@ class Held:
     def unknown(self, why: str) -> None:
         """Nobody can tell whether it was done: keep the reservation until somebody can, or the grace is over."""
         grace = self._ledger.grace_seconds
-        self._end(Unknown(self._hold.tenant_id, self.id, self._owner, why, grace))
+        self._end(Unknown(self._hold.tenant_id, self.id, self._owner, why, grace, self.upstream_id))
 
     def leave(self, error: BaseException | None) -> None:
         """End what the block left open, by what it was left with; never raises."""
         why = _why(error)
+        if isinstance(error, PortError) and error.vendor_request_id:
+            self.upstream_id = error.vendor_request_id
         if not self._dispatched or (isinstance(error, PortError) and error.hold == "void"):
             self.void(why)
         else:

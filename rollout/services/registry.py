@@ -28,6 +28,7 @@ from rollout.services.models import Models
 from rollout.services.overview import Overview
 from rollout.services.plans import Plans
 from rollout.services.requests import Requests
+from rollout.services.resolutions import Resolutions
 from rollout.services.sessions import Sessions
 from rollout.services.state import State
 from rollout.services.statements import Statements
@@ -74,6 +75,7 @@ class Services:
     images: Images
     feedback: Feedback
     usage: UsageReports
+    resolutions: Resolutions
     statements: Statements
     verifications: Verifications
     requests: Requests

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import structlog
 
+from rollout.core.catalogue import Model
 from rollout.core.decisions import Decision
 from rollout.errors import (
     ContentRefused,
@@ -30,6 +31,7 @@ from rollout.errors import (
 from rollout.providers.base import (
     BadCredential,
     Fault,
+    NotBilled,
     NotSent,
     OutOfCredit,
     PortError,
@@ -48,8 +50,17 @@ LONGEST_WAIT = 2
 ends sooner."""
 
 
-def send(call: Callable[[], T]) -> T:
+def send(model: Model, call: Callable[[], T]) -> T:
     """The call, and once more if it provably never left this machine. Raises PortError."""
+    try:
+        return _sent(call)
+    except Fault as fault:
+        if fault.status is None or model.faults != "not_billed":
+            raise
+        raise NotBilled(fault.detail, vendor_request_id=fault.vendor_request_id) from fault
+
+
+def _sent(call: Callable[[], T]) -> T:
     try:
         return call()
     except NotSent as error:
@@ -114,6 +125,9 @@ def _explained(error: PortError, found: Outcome) -> RolloutError:
         case NotSent():
             log.warning("vendor_not_reached", detail=error.detail)
             return UpstreamUnavailable("The vendor cannot be reached; nothing was charged.", retry_after=1)
+        case NotBilled():
+            log.warning("vendor_failed_unbilled", hold=found.hold_id, detail=error.detail)
+            return UpstreamUnavailable("The vendor failed; nothing was charged.", retry_after=1)
         case Throttled():
             wait = 1 if error.retry_after is None else min(error.retry_after, LONGEST_WAIT)
             return UpstreamUnavailable("The vendor is overloaded; nothing was charged.", retry_after=wait)
