@@ -14,29 +14,27 @@ import os
 import platform
 import random
 import sqlite3
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import psycopg
 import sqlalchemy as sa
 
+from benchmarks.databases import KINDS, made_of
 from rollout import log
 from rollout.core.catalogue import Cost
 from rollout.core.decisions import GENERATION
 from rollout.core.holds import Actual, HoldRequest, StoredResult
 from rollout.core.meters import MAX_AMOUNT, Meter, Period, Unit
-from rollout.db import meters, migrate
+from rollout.db import meters
 from rollout.db.engine import Database
 from rollout.errors import InsufficientQuota
 from rollout.services.ids import new_id
 from rollout.services.ledger import Ledger
-from tests import postgres
 
 TENANTS = [f"tenant-{number:03}" for number in range(1000)]
 HOT, EVERYBODY = TENANTS[:1], TENANTS
@@ -71,16 +69,16 @@ class Times:
 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--database", choices=("sqlite", "postgresql"), help="only this one")
+    asked.add_argument("--database", choices=KINDS, help="only this one")
     asked.add_argument("--seconds", type=float, default=4, help="how long each cell is measured")
     asked.add_argument("--waiting", type=int, nargs="+", default=WAITING, help="how many threads")
     options = asked.parse_args()
     log.configure("critical", "text")
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {options.seconds:g} s a cell")
-    for kind in ("sqlite", "postgresql"):
+    for kind in KINDS:
         if options.database in (None, kind):
-            with _throw_away(kind) as url:
-                _measure(url, options.waiting, options.seconds)
+            with made_of(kind) as make:
+                _measure(make("benchmark"), options.waiting, options.seconds)
 
 
 def _measure(url: str, waiting: Sequence[int], seconds: float) -> None:
@@ -256,22 +254,6 @@ def _part(times: Sequence[float], share: float) -> float:
 
 
 # -- databases -------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _throw_away(kind: str) -> Iterator[str]:
-    """The address of a migrated database on the disk of the temporary folder, gone afterwards."""
-    if kind == "postgresql":
-        run = postgres.Run.begin(postgres.DURABLE)
-        try:
-            yield run.server().create("benchmark")
-        finally:
-            run.end()
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        url = f"sqlite:///{Path(folder) / 'rollout.db'}"
-        migrate.upgrade(url)
-        yield url
 
 
 @contextmanager
