@@ -95,7 +95,7 @@ class Analyze:
     def run(self, call: Call, asked: Asked) -> Answered:
         """The vendor's answer, now or replayed. Raises RolloutError."""
         decision = calls.decide(self._features, call.identity, ANALYSIS)
-        with upstream.outcome(decision, repeatable=True) as outcome:
+        with upstream.outcome(decision) as outcome:
             work = self._prepare(call, decision, asked)
             with self._booking(work) as held:
                 if held.replay is not None:
@@ -114,7 +114,7 @@ class Analyze:
 
     def _parts(self, call: Call, asked: Asked) -> Iterator[Told | bytes]:
         decision = calls.decide(self._features, call.identity, ANALYSIS)
-        with upstream.outcome(decision, repeatable=True) as outcome:
+        with upstream.outcome(decision) as outcome:
             work = self._prepare(call, decision, asked)
             with self._booking(work) as held:
                 if held.replay is not None:
@@ -140,7 +140,7 @@ class Analyze:
     def count_tokens(self, call: Call, asked: Asked) -> Answered:
         """The vendor's count of the input; nothing is held or charged. Raises RolloutError."""
         decision = calls.decide(self._features, call.identity, ANALYSIS)
-        with upstream.outcome(decision, repeatable=True) as outcome:
+        with upstream.outcome(decision) as outcome:
             work = self._prepare(call, decision, asked, counting=True)
             outcome.headers = work.headers
             body = upstream.send(work.resolved.model, lambda: work.port.count_tokens(work.to_send))

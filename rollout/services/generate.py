@@ -123,7 +123,7 @@ class Generate:
     def run(self, call: Call, asked: Asked) -> Delivered:
         """The pictures, made now or replayed. Raises RolloutError."""
         decision = calls.decide(self._features, call.identity, GENERATION)
-        with upstream.outcome(decision, repeatable=False) as outcome:
+        with upstream.outcome(decision) as outcome:
             work = self._prepare(call, decision, asked)
             with self._begun(work) as held:
                 if isinstance(held, Delivered):
@@ -143,7 +143,7 @@ class Generate:
 
     def _parts(self, call: Call, asked: Asked) -> Iterator[Told | Preview | Delivered]:
         decision = calls.decide(self._features, call.identity, GENERATION)
-        with upstream.outcome(decision, repeatable=False) as outcome:
+        with upstream.outcome(decision) as outcome:
             work = self._prepare(call, decision, asked)
             with self._begun(work) as held:
                 if isinstance(held, Delivered):

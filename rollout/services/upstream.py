@@ -2,8 +2,8 @@
 and when to send again.
 
 The vendor's 401, 402 and 429 concern our account, never the tenant's, so none of them is passed on
-as such. What may have been billed is never invited to be repeated: for a generation 502 and 504
-carry `x-should-retry: false`. An analysis may be repeated by the SDK.
+as such. What may have been billed is never invited to be repeated: 502 and 504 carry
+`x-should-retry: false`, else the SDKs buy one call up to three times.
 """
 
 from __future__ import annotations
@@ -75,18 +75,18 @@ class Outcome:
     decision_id: str
     hold_id: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    sent: bool = False
 
     def dispatched(self, hold_id: str | None, headers: Mapping[str, str]) -> None:
         """From here on the vendor may have the call."""
-        self.hold_id, self.headers = hold_id, headers
+        self.hold_id, self.headers, self.sent = hold_id, headers, True
 
 
 @contextmanager
-def outcome(decision: Decision, *, repeatable: bool) -> Iterator[Outcome]:
+def outcome(decision: Decision) -> Iterator[Outcome]:
     """Turn what leaves the block into a RolloutError that says what became of the work.
 
     Stands around the hold's block, so that the ledger sees the vendor's own error first.
-    `repeatable`: the SDKs may send such work again by themselves.
     """
     found = Outcome(decision.id)
     try:
@@ -94,19 +94,17 @@ def outcome(decision: Decision, *, repeatable: bool) -> Iterator[Outcome]:
     except LedgerUnavailable as error:
         if found.hold_id is None:
             raise
-        raise _told(
-            _unknown(found), found, repeatable
-        ) from error  # done but not booked: a retry does it twice
+        raise _told(_unknown(found), found) from error  # done but not booked: a retry does it twice
     except RolloutError as error:
         error.members.setdefault("decision_id", found.decision_id)
         raise
     except PortError as error:
-        raise _told(_explained(error, found), found, repeatable) from error
+        raise _told(_explained(error, found), found) from error
     except Exception as error:
         if found.hold_id is None:
             raise
         log.exception("work_failed_after_dispatch", hold=found.hold_id, error=repr(error))
-        raise _told(_unknown(found), found, repeatable) from error
+        raise _told(_unknown(found), found) from error
 
 
 def refusal(category: str, headers: Mapping[str, str]) -> ContentRefused:
@@ -158,9 +156,9 @@ def _unknown(found: Outcome) -> OutcomeUnknown:
     return OutcomeUnknown(hold_id=found.hold_id)
 
 
-def _told(error: RolloutError, found: Outcome, repeatable: bool) -> RolloutError:
+def _told(error: RolloutError, found: Outcome) -> RolloutError:
     error.members.setdefault("decision_id", found.decision_id)
     error.headers = {**found.headers, **error.headers}
-    if error.http_status in (502, 504):
-        error.should_retry = None if repeatable else False
+    if found.sent and error.http_status in (502, 504):
+        error.should_retry = False
     return error

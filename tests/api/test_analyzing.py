@@ -197,7 +197,7 @@ def test_a_refusal_by_the_model_is_an_answer(gateway: Gateway) -> None:
     ],
 )
 @on_sqlite
-def test_each_failure_of_the_vendor_has_its_answer_and_the_sdk_may_try_an_analysis_again(
+def test_each_failure_of_the_vendor_has_its_answer_and_what_may_be_billed_is_not_tried_again(
     gateway: Gateway, failure: Exception, status: int, kind: str | None, state: str
 ) -> None:
     gateway.vendor.answers = [failure]
@@ -206,7 +206,7 @@ def test_each_failure_of_the_vendor_has_its_answer_and_the_sdk_may_try_an_analys
 
     assert answer.status_code == status
     assert answer.json.get("error", {}).get("type") == kind
-    assert "x-should-retry" not in answer.headers
+    assert answer.headers.get("x-should-retry") == ("false" if state == "unknown" else None)
     assert gateway.the_hold().state == state
 
 

@@ -167,8 +167,9 @@ def test_with_a_key_any_number_of_retries_ends_in_one_picture_and_one_message(
     assert charged(service, holds(service) - before) == ["settled"] * len(answers)
 
 
-def test_with_a_key_a_message_whose_outcome_is_unknown_is_not_sent_again(
-    service: Service, vendor: Process
+@pytest.mark.parametrize("keyed", [False, True], ids=["without-a-key", "with-a-key"])
+def test_a_message_whose_outcome_is_unknown_is_not_sent_again(
+    service: Service, vendor: Process, keyed: bool
 ) -> None:
     faults, before = ["hang", "drop", "error=500", "html", "cut=1"], holds(service)
     with (
@@ -177,10 +178,9 @@ def test_with_a_key_a_message_whose_outcome_is_unknown_is_not_sent_again(
     ):
 
         def fails(fault: str) -> int:
+            key = {"Idempotency-Key": f"message-{fault}"} if keyed else {}
             with pytest.raises(anthropic.InternalServerError) as failed:
-                client.messages.create(
-                    **message(f"sandbox:{fault} boat"), extra_headers={"Idempotency-Key": f"message-{fault}"}
-                )
+                client.messages.create(**message(f"sandbox:{fault} boat"), extra_headers=key)
             return failed.value.status_code
 
         statuses = set(pool.map(fails, faults))
