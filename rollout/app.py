@@ -105,7 +105,7 @@ def build(
         lease_seconds=settings.hold_lease_seconds,
         grace_seconds=settings.unknown_grace_seconds,
         new_id=new_id,
-        emit=events.emit,
+        emit=events.emit_all,
         doubt=leave_job(queue),
         reviewed=reviewed(models),
     )
@@ -122,9 +122,7 @@ def build(
         changes=changes,
         jobs=queue,
         events=events,
-        webhooks=Webhooks(
-            database, changes, secret, new_id, Post(private=settings.webhooks_private == "on")
-        ),
+        webhooks=Webhooks(database, changes, secret, new_id, Post(private=settings.webhooks_private == "on")),
         state=state,
         workers=workers,
         ledger=ledger,
@@ -162,7 +160,7 @@ def build(
         resolutions=Resolutions(database, ledger, models, vendors),
         statements=statements,
         verifications=Verifications(database, ledger, statements, events, new_id),
-        requests=Requests(database, clock, retention_days=settings.retention_days),
+        requests=Requests(database, clock, models, retention_days=settings.retention_days),
         overview=Overview(database, plans, ledger, workers),
         audit=AuditLog(database),
         draining=draining,

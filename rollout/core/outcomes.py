@@ -9,8 +9,8 @@ from rollout.core.holds import Hold
 from rollout.core.webhooks import EventType
 
 
-def outcome(hold: Hold) -> tuple[EventType, dict[str, Any]] | None:
-    """The event and its data of a hold that was just moved on; None when that is no outcome of a generation.
+def outcome(hold: Hold) -> tuple[EventType, str, dict[str, Any]] | None:
+    """(event, tenant, data) of a hold that was just moved on; None when that is no outcome of a generation.
 
     What nobody could tell was told of as unknown; that its estimate was charged later is told by the statement.
     """
@@ -26,13 +26,17 @@ def outcome(hold: Hold) -> tuple[EventType, dict[str, Any]] | None:
     else:
         return None
     body = result.body if result is not None else {}
-    return type_, {
-        "tenant": hold.tenant_id,
-        "hold": hold.id,
-        "request_id": hold.request_id,
-        "generation": body.get("generation"),
-        "images": [image["id"] for image in body.get("images", ())],
-        "category": body.get("category"),
-        "model": hold.model,
-        "cost_usd_micro": hold.cost_usd_micro if hold.state == "settled" else None,
-    }
+    return (
+        type_,
+        hold.tenant_id,
+        {
+            "tenant": hold.tenant_id,
+            "hold": hold.id,
+            "request_id": hold.request_id,
+            "generation": body.get("generation"),
+            "images": [image["id"] for image in body.get("images", ())],
+            "category": body.get("category"),
+            "model": hold.model,
+            "cost_usd_micro": hold.cost_usd_micro if hold.state == "settled" else None,
+        },
+    )

@@ -30,7 +30,7 @@ import structlog
 
 from rollout.core.alerts import event_data, event_type
 from rollout.core.audit import Actor
-from rollout.core.catalogue import Cost
+from rollout.core.catalogue import Cost, OnUnknown
 from rollout.core.decisions import ANALYSIS, TenantFacts
 from rollout.core.holds import (
     LEDGER,
@@ -66,13 +66,14 @@ from rollout.core.meters import (
     limit_of,
     open_bucket,
 )
-from rollout.core.webhooks import EventType
+from rollout.core.outcomes import outcome
 from rollout.db import alerts, entries, holds, meters
 from rollout.db.engine import Database, Tx
 from rollout.errors import Conflict, InvalidRequest, LedgerUnavailable, NotFound, QuotaExceeded
 from rollout.providers.base import PortError
 from rollout.services.changes import Changes
 from rollout.services.denials import Denials
+from rollout.services.events import Event
 from rollout.services.ids import NewId
 from rollout.services.writer import Also, Task, Writer
 from rollout.sync.lru import LRU
@@ -81,8 +82,8 @@ __all__ = ["Actual", "Held", "HoldRequest", "Ledger", "Limit", "StoredResult", "
 
 log = structlog.get_logger()
 
-Emit = Callable[[Tx, int, EventType, str | None, Mapping[str, Any]], None]
-"""(tx, now, type, tenant, data): tells those who want to know, if and when the transaction commits."""
+Emit = Callable[[Tx, int, Sequence[Event]], None]
+"""(tx, now, events): tells those who want to know, if and when the transaction commits."""
 
 Doubt = Callable[[Tx, int, Hold], None]
 """(tx, now, hold): leaves a job that asks the vendor of a hold that became unknown, if and when the transaction commits."""
@@ -100,7 +101,7 @@ SWEPT_AT_ONCE = 100
 REMEMBERED_METERS, REMEMBERED_BUCKETS = 10_000, 50_000
 
 
-def _tell_nobody(tx: Tx, now: int, type_: EventType, tenant_id: str | None, data: Mapping[str, Any]) -> None:
+def _tell_nobody(tx: Tx, now: int, events: Sequence[Event]) -> None:
     """For books without an outbox."""
 
 
@@ -276,6 +277,16 @@ class Ledger:
         with self._database.read() as tx:
             return _require(tx, hold_id)
 
+    def on_unknown(self, hold: Hold) -> OnUnknown | None:
+        """What ends the doubt about a hold when its grace is over, as the catalogue says now; None where there is no doubt."""
+        if hold.state != "unknown":
+            return None
+        return "review" if hold.model in self.reviewed else "charge"
+
+    def shown(self, hold: Hold) -> dict[str, Any]:
+        """The shape that admins see."""
+        return {**hold_json(hold), "on_unknown": self.on_unknown(hold)}
+
     def settle_by_hand(
         self,
         actor: Actor,
@@ -334,9 +345,8 @@ class Ledger:
         ends = {bucket.key: bucket.ends for bucket in rows.buckets}
         for alert in rows.alerts:
             alerts.add(tx, alert)
-            tenant_id = None if alert.tenant_id == PLATFORM else alert.tenant_id
             data = event_data(alert, by_id[alert.meter_id], ends[alert[:4]])
-            self._emit(tx, alert.at, event_type(alert), tenant_id, data)
+            self._emit(tx, alert.at, [Event(event_type(alert), alert.tenant_id, data)])
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -419,20 +429,23 @@ class Ledger:
         for feature in features:
             meters.lock_gate(tx, feature, exclusive=False)
         tenant_ids = {operation.tenant_id for operation in operations}
-        revisions = meters.lock_owners(tx, tenant_ids) if tenant_ids else {}
+        known = [tenant_id for tenant_id in tenant_ids if self._live.get(tenant_id)]
+        revisions = meters.lock_owners(tx, tenant_ids, known)
         revisions[PLATFORM] = meters.shared_rev(tx)
         live = {tenant_id: self._meters(tx, tenant_id, number) for tenant_id, number in revisions.items()}
         by_id = {meter.id: meter for of_tenant in live.values() for meter in of_tenant}
         operations = [_rebuilt(operation, revisions, live) for operation in operations]
         now = self._database.now(tx) if at is None else at
-        known = holds.lock(tx, _ids(operations), _keys(operations))
+        found = holds.lock(tx, _ids(operations), _keys(operations))
         fresh = new_buckets(operations, now)
         unseen = [bucket for bucket in fresh if not self._opened.get(bucket.key)]
         meters.open_buckets(tx, unseen)
-        buckets = meters.lock_buckets(tx, bucket_keys(fresh, known))
+        buckets = meters.lock_buckets(tx, bucket_keys(fresh, found))
         gates = meters.gates(tx, features, tenant_ids)
-        replies, rows = decide(operations, by_id, gates, buckets, known, now)
+        replies, rows = decide(operations, by_id, gates, buckets, found, now)
         self.write(tx, rows, by_id)
+        moved = [reply.hold for reply in replies if reply.moved and reply.hold is not None]
+        self._emit(tx, now, [Event(*told) for told in map(outcome, moved) if told])
         learned = {tenant_id: (number, live[tenant_id]) for tenant_id, number in revisions.items()}
         return _Applied(replies, now, learned, [bucket.key for bucket in unseen])
 
@@ -469,7 +482,9 @@ class Ledger:
             if not reply.moved:
                 raise Conflict(
                     f"The hold is {after.state}; only an unknown one is ended by hand.",
-                    remedy="A hold that is held or dispatched is ended by its owner, or swept when its lease has passed.",
+                    remedy="A hold that is held or dispatched is ended by its owner, or swept when its lease has passed."
+                    if after.state in OPEN
+                    else f"Nothing is left to do: {after.resolution}",
                     hold=hold_json(after),
                 )
             change.record(

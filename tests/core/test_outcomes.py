@@ -50,20 +50,20 @@ def hold(state: str, **fields: Any) -> Hold:
 def test_each_outcome_has_its_event(moved: Hold, event: str) -> None:
     told = outcome(moved)
     assert told is not None
-    assert told[0] == event
-    assert told[1]["hold"] == "hold_1"
-    assert told[1]["request_id"] == "req_1"
+    assert told[:2] == (event, "acme")
+    assert told[2]["hold"] == "hold_1"
+    assert told[2]["request_id"] == "req_1"
 
 
 def test_pictures_are_named_and_not_carried() -> None:
     told = outcome(hold("settled", result=MADE))
     assert told is not None
-    assert (told[1]["generation"], told[1]["images"], told[1]["cost_usd_micro"]) == (
+    assert (told[2]["generation"], told[2]["images"], told[2]["cost_usd_micro"]) == (
         "gen_1",
         ["img_1"],
         40_000,
     )
-    assert "ab" not in str(told[1])
+    assert "ab" not in str(told[2])
 
 
 @pytest.mark.parametrize(
