@@ -20,6 +20,7 @@ from rollout.core.tokens import NewToken, Role
 from rollout.db.engine import Clock, Database, Tx
 from rollout.services.access import Access
 from rollout.services.audit import AuditLog
+from rollout.services.catalogue import load_seed
 from rollout.services.changes import Changes
 from rollout.services.features import Features
 from rollout.services.grants import Grants
@@ -71,7 +72,7 @@ def wire(database: Database, clock: Clock) -> SimpleNamespace:
         grants=Grants(database, changes, new_id),
         access=Access(database, changes, new_id),
         audit=AuditLog(database),
-        requests=Requests(database, clock, retention_days=30),
+        requests=Requests(database, clock, load_seed(), retention_days=30),
         plans=Plans(database, changes),
         features=Features(database, changes, state, NoHolds(), Workers(database), clock=clock),
     )

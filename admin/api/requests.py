@@ -65,6 +65,133 @@ class SummaryOut(Shape):
     data: list[GroupOut]
 
 
+class WindowOut(Shape):
+    """`ends` null: it never ends."""
+
+    start: str
+    ends: str | None
+
+
+class SetByOut(Shape):
+    """The change that gave a meter its cap; `audit` is its number in the audit log."""
+
+    audit: int
+    at: str
+    by: str
+    action: str
+    reason: str
+    cap: int
+
+
+class TopUpOut(Shape):
+    id: str
+    tenant: str | None
+    meter: str
+    subject: str | None
+    amount: int
+    effective: str
+    expires: str | None
+    ends_at: str | None
+    voided_at: str | None
+    reason: str
+    created_by: str
+    created_at: str
+
+
+class HeldByOut(Shape):
+    hold: str
+    amount: int
+
+
+class RefusedByOut(Shape):
+    """A limit that refused: its figures `at` that time, and what made them so. `cap` has the top-ups in it."""
+
+    meter: str
+    name: str
+    feature: str | None
+    unit: str
+    period: str
+    level: str
+    subject: str | None
+    cap: int
+    used: int
+    held: int
+    remaining: int
+    needed: int
+    resets_at: str | None
+    hard: bool
+    window: WindowOut
+    at: str
+    set_by: SetByOut | None
+    topups: list[TopUpOut]
+    held_by: list[HeldByOut]
+
+
+class PriceOut(Shape):
+    id: str
+    as_of: str
+    source: str
+
+
+class LineOut(Shape):
+    """`usd_pico` is `tokens * usd_micro_per_million`."""
+
+    unit: str
+    tokens: int
+    usd_micro_per_million: int
+    usd_pico: int
+
+
+class EntryOut(Shape):
+    """A row of the ledger. `used`: what its window had used after it; `tenant` null: a window that tenants share."""
+
+    id: str
+    at: str
+    kind: str
+    tenant: str | None
+    meter: str
+    name: str
+    level: str
+    unit: str
+    subject: str | None
+    window: WindowOut
+    d_used: int
+    d_held: int
+    d_cap: int
+    used: int
+    settled_from: str | None
+    price_id: str | None
+    actor: str
+    reason: str | None
+
+
+class AdjustmentOut(Shape):
+    id: str
+    tenant: str
+    feature: str
+    unit: str
+    amount: int
+    at: str
+    reason: str
+    created_by: str
+    created_at: str
+
+
+class MoneyOut(Shape):
+    """`price` null: the catalogue has it no more. `lines` together, rounded up once, are `lines_usd_micro`; there are none where the
+    charge was not taken from usage. `charged_usd_micro` null: not known yet."""
+
+    price: PriceOut | None
+    price_id: str | None
+    lines: list[LineOut]
+    lines_usd_micro: int | None
+    reserved: dict[str, int]
+    charged_usd_micro: int | None
+    settled_from: str | None
+    entries: list[EntryOut]
+    adjustments: list[AdjustmentOut]
+
+
 class EventOut(Shape):
     """`at` null: when it was is not stored; it stands behind what it followed."""
 
@@ -75,9 +202,13 @@ class EventOut(Shape):
 
 
 class StoryOut(Shape):
+    """`refused_by`: why it was refused; `money`: where the money went; `events`: the rest, on one time line."""
+
     request_id: str
     tenant: str
     outcome: str
+    refused_by: list[RefusedByOut]
+    money: MoneyOut | None
     events: list[EventOut]
 
 

@@ -10,7 +10,7 @@ from flask import Blueprint, redirect, url_for
 from pydantic import Field
 
 from rollout.core.refusals import REFUSAL_COLUMNS, Refusal, refusal_json
-from rollout.core.stories import Event, Story
+from rollout.core.stories import Event, Story, story_json
 from rollout.errors import QuotaExceeded, all_errors
 from rollout.web.operation import Answer, operation
 from rollout.web.times import epoch
@@ -66,7 +66,13 @@ def show_requests(query: RequestsView) -> Answer:
 def show_request(any_id: str, query: PageView) -> Answer:
     story = services().requests.story(any_id)
     return room(
-        "request.html", any_id=any_id, story=story, title_of=_title_of, tone=_tone, picture=_picture(story)
+        "request.html",
+        any_id=any_id,
+        story=story,
+        told=story_json(story),
+        title_of=_title_of,
+        tone=_tone,
+        picture=_picture(story),
     )
 
 

@@ -109,6 +109,16 @@ LIMITS: Mapping[str, str] = {
     "concurrent": N_("%(amount)s at a time"),
 }
 
+LEVELS: Mapping[str, str] = {
+    "platform": N_("all tenants together"),
+    "phase": N_("all tenants of a phase together"),
+    "tenant": N_("the tenant"),
+    "feature": N_("the tenant, for one feature"),
+    "api_key": N_("one key"),
+    "end_user": N_("one end user"),
+}
+"""Whom a limit counts."""
+
 ROLES: Mapping[str, str] = {"viewer": N_("viewer"), "editor": N_("editor"), "admin": N_("admin")}
 
 FEATURES: Mapping[str, str] = {
@@ -137,6 +147,15 @@ EVENTS: Mapping[str, str] = {
     "changed": N_("Changed by an admin"),
 }
 """What happened in the story of a request."""
+
+ENTRIES: Mapping[str, str] = {
+    "reserve": N_("reserved"),
+    "settle": N_("charged"),
+    "void": N_("given back"),
+    "slot": N_("place freed"),
+    "late": N_("charged late"),
+}
+"""What an entry of the ledger does to a window, for a request."""
 
 ACTIONS: Mapping[str, str] = {
     "access_request.approved": N_("Access request approved"),
@@ -230,6 +249,10 @@ def limit(cap: int, unit: str, period: str) -> str:
     return _(LIMITS[period], amount=amount(cap, unit))
 
 
+def level(code: str) -> str:
+    return _said(LEVELS, code)
+
+
 def role(code: str) -> str:
     return _said(ROLES, code)
 
@@ -249,6 +272,10 @@ def charged(source: str, cost: int) -> str:
 
 def event(code: str) -> str:
     return _said(EVENTS, code)
+
+
+def entry(code: str) -> str:
+    return _said(ENTRIES, code)
 
 
 def action(code: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,10 @@ from rollout.core.stories import story_json
 from rollout.core.times import rfc3339
 
 COLUMNS = ("request_id", "at", "tenant", "status", "code", "route", "message")
+
+TOPUP_COLUMNS = ("id", "amount", "effective", "ends_at", "created_by", "reason")
+ENTRY_COLUMNS = ("at", "kind", "name", "d_used", "d_held", "used", "actor", "reason", "id")
+ADJUSTMENT_COLUMNS = ("id", "at", "feature", "unit", "amount", "created_by", "reason")
 
 since_option = click.option(
     "--from", "since", type=MOMENT, help="From this time, in RFC 3339, or day in UTC on."
@@ -89,19 +94,29 @@ def summary(since: int | None, as_json: bool) -> None:
 @click.argument("any_id", metavar="ID")
 @json_option
 def show_(any_id: str, as_json: bool) -> None:
-    """The story of a request, by any id of it: req_, gen_, anl_, hold_, fb_ or img_."""
+    """Why it was refused, where its money went, and its story; by any id of it: req_, gen_, anl_, hold_, fb_ or img_."""
     with wired() as services:
         story = story_json(services.requests.story(any_id))
     if as_json:
         print_json(story)
         return
-    events = story.pop("events")
+    refused_by, money, events = story.pop("refused_by"), story.pop("money"), story.pop("events")
     show(story, as_json)
+    for full in refused_by:
+        _print_part(f"refused by {full['name']}", full, held_by=("hold", "amount"), topups=TOPUP_COLUMNS)
+    if money is not None:
+        _print_part("money", money, lines=(), entries=ENTRY_COLUMNS, adjustments=ADJUSTMENT_COLUMNS)
     for event in events:
-        click.echo(f"\n{event['at'] or '':<20}  {event['kind']}")
-        for line in pairs(_told({**event["links"], **event["values"]})):
-            click.echo(f"  {line}")
+        _print_part(f"{event['at'] or '':<20}  {event['kind']}", {**event["links"], **event["values"]})
 
 
-def _told(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value not in (None, [], {})}
+def _print_part(title: str, values: dict[str, Any], **lists: Sequence[str]) -> None:
+    """What there is of the values under a title; those in `lists` as tables with these columns."""
+    click.echo(f"\n{title}")
+    told = {name: value for name, value in values.items() if value not in (None, [], {})}
+    for line in pairs({name: value for name, value in told.items() if name not in lists}):
+        click.echo(f"  {line}")
+    for name, columns in lists.items():
+        if name in told:
+            click.echo(f"  {name}:")
+            show_rows(told[name], False, "", columns=columns)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rollout.core.meters import limit_json
+from rollout.core.meters import Limit, limit_json
 from rollout.core.times import rfc3339
 from rollout.errors import QuotaExceeded, RolloutError
 
@@ -22,7 +22,7 @@ KEPT = (
 
 @dataclass(frozen=True)
 class Refusal:
-    """`at` in UTC epoch seconds; `route` as it is declared; `members`: those of KEPT, the `remedy`, and the `limits` that were full."""
+    """`at` in UTC epoch seconds; `route` as it is declared; `members`: those of KEPT, the `remedy`, and the `limits` that refused."""
 
     tenant_id: str
     request_id: str
@@ -42,9 +42,20 @@ def members_of(error: RolloutError) -> dict[str, Any]:
     kept = {name: error.members[name] for name in KEPT if name in error.members}
     found = {"remedy": error.remedy_text, **kept}
     if isinstance(error, QuotaExceeded):
-        full = error.members.get("violated_policies", ())
-        found["limits"] = [limit_json(limit) for limit in error.limits if limit.meter.name in full]
+        found["limits"] = [_full(limit, needed, error.at) for limit, needed in error.full]
     return {name: _bounded(value) for name, value in found.items()}
+
+
+def _full(limit: Limit, needed: int, at: int) -> dict[str, Any]:
+    """A limit that refused `needed`, with its figures at that time; for admins, so those that tenants share too."""
+    return {
+        **limit_json(limit),
+        "level": limit.meter.level,
+        "subject": limit.subject,
+        "needed": needed,
+        "window": {"start": rfc3339(limit.start), "ends": rfc3339(limit.ends)},
+        "at": rfc3339(at),
+    }
 
 
 def text(value: str, most: int) -> str:

@@ -13,6 +13,9 @@
     changed      what an admin did to it
 
 Only what is stored is told: an event whose time nobody wrote down has none, and stands behind the one that it followed.
+
+Beside the events stand the two answers that admins ask for: `refused_by`, each limit that refused, with what filled it and who
+set it; and `money`, the bill of what was reserved and charged (`core.bills`).
 """
 
 from __future__ import annotations
@@ -21,11 +24,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from rollout.core.bills import Bill, bill_json
+from rollout.core.catalogue import OnUnknown
 from rollout.core.feedback import FeedbackItem
 from rollout.core.holds import Entry, Hold, Kind, Line
 from rollout.core.refusals import Refusal
 from rollout.core.tenants import Key
-from rollout.core.times import rfc3339
+from rollout.core.times import epoch, rfc3339
+from rollout.core.topups import TopUp, topup_json
 from rollout.core.uses import Generation, StoredImage, Use
 
 EventKind = Literal[
@@ -46,6 +52,17 @@ class Event:
 
 
 @dataclass(frozen=True)
+class FullLimit:
+    """A limit that refused. `told`: its figures at that time, as `core.refusals` keeps them; `set_by`: the row of the audit log
+    that gave it its cap; `topups`: those in force then; `held_by`: (hold id, amount), the largest of that second."""
+
+    told: Mapping[str, Any]
+    set_by: Mapping[str, Any] | None
+    topups: Sequence[TopUp]
+    held_by: Sequence[tuple[str, int]]
+
+
+@dataclass(frozen=True)
 class Traces:
     """What is stored of one request. `meters`: names by id; `changes`: rows of the audit log, oldest first."""
 
@@ -60,6 +77,9 @@ class Traces:
     images: Sequence[StoredImage] = ()
     feedback: Sequence[FeedbackItem] = ()
     changes: Sequence[Mapping[str, Any]] = ()
+    full: Sequence[FullLimit] = ()
+    bill: Bill | None = None
+    on_unknown: OnUnknown = "charge"
 
 
 @dataclass(frozen=True)
@@ -71,12 +91,26 @@ class Story:
     outcome: str
     refusal: Refusal | None
     events: tuple[Event, ...]
+    refused_by: Sequence[FullLimit] = ()
+    bill: Bill | None = None
 
 
 def tell(found: Traces) -> Story:
     """The events in order of time."""
     outcome = "refused" if found.hold is None else found.hold.state
-    return Story(found.tenant_id, found.request_id, outcome, found.refusal, tuple(_in_time(_events(found))))
+    events = tuple(_in_time(_events(found)))
+    return Story(found.tenant_id, found.request_id, outcome, found.refusal, events, found.full, found.bill)
+
+
+def set_by(told: Mapping[str, Any], changes: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Of what changed a meter, newest first, the row that gave it the cap it refused by."""
+    for row in changes:
+        before, after = row["before"] or {}, row["after"]
+        if after is None or row["at"] > epoch(told["at"]):
+            continue
+        if any(before.get(name) != after.get(name) for name in ("cap", "scheduled")):
+            return row
+    return None
 
 
 def story_json(story: Story) -> dict[str, Any]:
@@ -84,6 +118,8 @@ def story_json(story: Story) -> dict[str, Any]:
         "request_id": story.request_id,
         "tenant": story.tenant_id,
         "outcome": story.outcome,
+        "refused_by": [_full_json(full) for full in story.refused_by],
+        "money": None if story.bill is None else bill_json(story.bill),
         "events": [
             {
                 "kind": event.kind,
@@ -93,6 +129,25 @@ def story_json(story: Story) -> dict[str, Any]:
             }
             for event in story.events
         ],
+    }
+
+
+def _full_json(full: FullLimit) -> dict[str, Any]:
+    row = full.set_by
+    return {
+        **full.told,
+        "subject": full.told["subject"] or None,
+        "set_by": row
+        and {
+            "audit": row["seq"],
+            "at": rfc3339(row["at"]),
+            "by": row["actor"],
+            "action": row["action"],
+            "reason": row["reason"],
+            "cap": row["after"]["cap"],
+        },
+        "topups": [topup_json(topup) for topup in full.topups],
+        "held_by": [{"hold": hold_id, "amount": amount} for hold_id, amount in full.held_by],
     }
 
 
@@ -172,10 +227,9 @@ def _ends(found: Traces, hold: Hold) -> Iterator[Event]:
     of_kind: dict[Kind, list[Entry]] = {}
     for entry in found.entries:
         of_kind.setdefault(entry.kind, []).append(entry)
-    if slots := of_kind.get("slot"):
-        yield _unknown(hold, slots[0].at, slots[0].reason)
-    elif hold.state == "unknown":
-        yield _unknown(hold, None, hold.resolution)
+    slots = of_kind.get("slot")
+    if slots or hold.evidence or hold.state == "unknown":
+        yield _unknown(found, hold, slots[0] if slots else None)
     if voids := of_kind.get("void"):
         yield Event("void", voids[0].at, {"why": voids[0].reason, "by": voids[0].actor})
     elif hold.state == "void":
@@ -185,9 +239,15 @@ def _ends(found: Traces, hold: Hold) -> Iterator[Event]:
         yield Event("settled", hold.settled_at, _settled(found, hold, charges))
 
 
-def _unknown(hold: Hold, at: int | None, why: str | None) -> Event:
-    waits = {"until": rfc3339(hold.lease_until)} if hold.state == "unknown" else {}
-    return Event("unknown", at, {"why": why, **waits})
+def _unknown(found: Traces, hold: Hold, slot: Entry | None) -> Event:
+    """`then`: what ends it at `until` unless somebody knows better before; only while it is unknown."""
+    evidence = [{**item, "at": rfc3339(item["at"])} for item in hold.evidence]
+    why = slot.reason if slot else evidence[0]["found"] if evidence else hold.resolution
+    values: dict[str, Any] = {"why": why, "evidence": evidence}
+    if hold.state == "unknown":
+        values |= {"until": rfc3339(hold.lease_until), "then": found.on_unknown}
+    at = slot.at if slot else hold.evidence[0]["at"] if evidence else None
+    return Event("unknown", at, values)
 
 
 def _settled(found: Traces, hold: Hold, charges: Sequence[Entry]) -> dict[str, Any]:

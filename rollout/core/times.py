@@ -12,6 +12,11 @@ def rfc3339(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def epoch(text: str) -> int:
+    """The UTC epoch seconds of what `rfc3339` wrote."""
+    return int(datetime.fromisoformat(text).timestamp())
+
+
 def check_ahead(moment: int | None, now: int, param: str) -> None:
     """Raises InvalidRequest that names `param` unless `moment` (None: never) lies after `now`."""
     if moment is not None and moment <= now:

@@ -76,6 +76,10 @@ class TopUp:
             return "expired"
         return "pending" if now < self.effective else "active"
 
+    def in_force(self, at: int) -> bool:
+        """Whether it topped up its window at that time."""
+        return self.effective <= at and all(end is None or at < end for end in (self.until, self.voided_at))
+
     def is_what(self, asked: NewTopUp, subject: str) -> bool:
         """Whether this is what was asked for; what was left out then, and is now, is the same."""
         effective = self.created_at if asked.effective is None else asked.effective

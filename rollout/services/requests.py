@@ -9,20 +9,37 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
+from rollout.core.bills import bill
+from rollout.core.catalogue import Catalogue, OnUnknown
 from rollout.core.feedback import Wanted
 from rollout.core.holds import Hold
+from rollout.core.meters import PLATFORM, SHARED
 from rollout.core.refusals import Refusal
-from rollout.core.stories import Story, Traces, tell
+from rollout.core.stories import FullLimit, Story, Traces, set_by, tell
+from rollout.core.times import epoch
 from rollout.core.uses import Use
-from rollout.db import analyses, audit, entries, feedback, generations, holds, images, keys, meters, refusals
+from rollout.db import (
+    analyses,
+    audit,
+    feedback,
+    generations,
+    holds,
+    images,
+    keys,
+    meters,
+    refusals,
+    stories,
+    topups,
+)
 from rollout.db.engine import Clock, Database, Tx
 from rollout.db.refusals import Group
-from rollout.errors import InvalidRequest, LedgerUnavailable, NotFound
+from rollout.errors import InvalidRequest, LedgerUnavailable, ModelNotFound, NotFound
 from rollout.log import redact
 
 log = structlog.get_logger()
@@ -49,8 +66,11 @@ class Summary:
 class Requests:
     """`clock` tells when an answer was given; `retention_days` is how long refusals are kept."""
 
-    def __init__(self, database: Database, clock: Clock, *, retention_days: int) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, catalogue: Catalogue, *, retention_days: int
+    ) -> None:
         self._database, self.clock, self._retention = database, clock, retention_days * 86_400
+        self._catalogue = catalogue
         self._waiting: deque[Refusal] = deque()
         self._lost = 0
         self._failing = False
@@ -122,7 +142,7 @@ class Requests:
             found = find(tx, any_id)
             if found is None:
                 raise _not_found(any_id, _NOTHING_STORED)
-            return tell(_traces(tx, *found))
+            return tell(_traces(tx, self._catalogue, *found))
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -198,29 +218,73 @@ _NOTHING_STORED = (
 )
 
 
-def _traces(tx: Tx, hold: Hold | None, refusal: Refusal | None) -> Traces:
+def _traces(tx: Tx, catalogue: Catalogue, hold: Hold | None, refusal: Refusal | None) -> Traces:
     call = hold or refusal
     assert call is not None
-    of_refusal = Traces(
-        call.tenant_id, call.request_id, keys.get(tx, call.tenant_id, call.api_key_id), refusal
-    )
-    return of_refusal if hold is None else _with_hold(tx, of_refusal, hold)
+    key = keys.get(tx, call.tenant_id, call.api_key_id)
+    traces = Traces(call.tenant_id, call.request_id, key, refusal, full=_full(tx, refusal))
+    return traces if hold is None else _with_hold(tx, catalogue, traces, hold)
 
 
-def _with_hold(tx: Tx, traces: Traces, hold: Hold) -> Traces:
+def _with_hold(tx: Tx, catalogue: Catalogue, traces: Traces, hold: Hold) -> Traces:
     tenant_id, made = hold.tenant_id, generations.of_hold(tx, hold.tenant_id, hold.id)
+    use = made or analyses.of_hold(tx, tenant_id, hold.id)
     said = []
     if made is not None:
         said = feedback.page(tx, Wanted(tenant=tenant_id, generation=made.id), before=None, limit=SHOWN)
+    booked = stories.booked(tx, tenant_id, hold.id)
+    named = [hold.id, hold.request_id, *([use.id] if use else [])]
+    corrected = stories.corrections(tx, tenant_id, named, SHOWN)
     return dataclasses.replace(
         traces,
         hold=hold,
-        use=made or analyses.of_hold(tx, tenant_id, hold.id),
-        entries=entries.of_hold(tx, tenant_id, hold.id),
-        meters=meters.names(tx, tenant_id, {line.meter_id for line in hold.lines}),
+        use=use,
+        entries=[one.entry for one in booked],
+        meters=_names(tx, hold),
         images=images.of_generation(tx, tenant_id, made.id) if made else (),
         feedback=said[::-1],
         changes=audit.about(tx, tenant_id, [hold.id, *(item.id for item in said)], limit=SHOWN),
+        bill=bill(hold, catalogue.price(hold.price_id), booked, corrected),
+        on_unknown=_on_unknown(catalogue, hold.model),
+    )
+
+
+def _names(tx: Tx, hold: Hold) -> dict[str, str]:
+    of_owner = {PLATFORM if line.shared else hold.tenant_id: set[str]() for line in hold.lines}
+    for line in hold.lines:
+        of_owner[PLATFORM if line.shared else hold.tenant_id].add(line.meter_id)
+    return {
+        meter_id: name
+        for owner, ids in of_owner.items()
+        for meter_id, name in meters.names(tx, owner, ids).items()
+    }
+
+
+def _on_unknown(catalogue: Catalogue, model: str) -> OnUnknown:
+    try:
+        return catalogue.get(model).on_unknown
+    except ModelNotFound:
+        return "charge"
+
+
+def _full(tx: Tx, refusal: Refusal | None) -> list[FullLimit]:
+    """The limits that refused; of refusals that were written down without their windows, none."""
+    limits = refusal.members.get("limits", ()) if refusal else ()
+    return (
+        [_full_limit(tx, refusal.tenant_id, told) for told in limits if "window" in told] if refusal else []
+    )
+
+
+def _full_limit(tx: Tx, tenant_id: str, told: Mapping[str, Any]) -> FullLimit:
+    owner = PLATFORM if told["level"] in SHARED else tenant_id
+    key, at = (owner, told["meter"], told["subject"], epoch(told["window"]["start"])), epoch(told["at"])
+    changes = audit.page(tx, tenant=None, subject=told["meter"], before=None, limit=SHOWN)
+    given = topups.page(tx, tenant=owner, meter=told["meter"], before=None, limit=SHOWN)
+    return FullLimit(
+        told,
+        set_by(told, changes),
+        [one for one in given if (one.subject, one.start) == key[2:] and one.in_force(at)],
+        stories.holding(tx, key, at, SHOWN) if told["held"] else (),
     )
 
 

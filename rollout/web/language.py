@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from importlib.resources import files
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -215,12 +216,12 @@ def number(value: float) -> str:
     return str(numbers.format_decimal(value, locale=reader().locale))
 
 
-def money(micro: int) -> str:
+def money(micro: float) -> str:
     """Micro-dollars as dollars, with as many digits as it takes to show what is there (at least cents)."""
-    pattern = "¤#,##0.00####"
+    pattern = "¤#,##0.00##########"
     return str(
         numbers.format_currency(
-            micro / 1_000_000, "USD", pattern, locale=reader().locale, currency_digits=False
+            Decimal(micro) / 1_000_000, "USD", pattern, locale=reader().locale, currency_digits=False
         )
     )
 

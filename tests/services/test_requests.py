@@ -24,6 +24,7 @@ from rollout.db.tables import refusal
 from rollout.errors import InvalidRequest, LedgerUnavailable, NotFound
 from rollout.providers.base import Fault, NotSent, OutcomeUnknown, Refused
 from rollout.services import requests
+from rollout.services.catalogue import load_seed
 from rollout.services.changes import Changes
 from rollout.services.feedback import Feedback
 from rollout.services.requests import Requests
@@ -31,7 +32,7 @@ from rollout.services.requests import Requests
 
 @pytest.fixture
 def log(database: Database, clock: Clock) -> Requests:
-    return Requests(database, clock, retention_days=30)
+    return Requests(database, clock, load_seed(), retention_days=30)
 
 
 @pytest.fixture
@@ -363,15 +364,15 @@ def test_an_unknown_outcome_waits_and_is_charged_as_reserved(
     story = log.story(request_id)
     assert (story.outcome, kinds(story)[-2:]) == ("unknown", ["unknown", "refused"])
     unknown = the(story, "unknown")
-    assert unknown.values["until"] == "2026-11-22T12:15:00Z"
-    assert (unknown.at is not None) is slots  # without a line that it changes, nobody wrote down when
+    assert (unknown.values["until"], unknown.values["then"]) == ("2026-11-22T12:15:00Z", "charge")
+    assert (unknown.at, unknown.values["evidence"][0]["found"]) == (int(gateway.clock()), "Fault: 500")
     gateway.wait(GRACE)
     gateway.ledger.reconcile()
     ended = log.story(request_id)
     assert kinds(ended)[-1] == "settled"
     assert the(ended, "settled").values["settled_from"] == "estimate"
     assert the(ended, "settled").values["by"] == "system:reconciler"
-    assert ("unknown" in kinds(ended)) is slots
+    assert "until" not in the(ended, "unknown").values
 
 
 def test_what_a_person_did_to_a_hold_is_in_its_story(gateway: Gateway, log: Requests) -> None:
