@@ -7,7 +7,6 @@ from typing import Any
 from flask import Blueprint
 from pydantic import Field, StrictInt
 
-from rollout.core.holds import hold_json
 from rollout.web.operation import Answer, Shape, operation
 from rollout.web.paging import PageQuery, listing
 from rollout.web.wired import services
@@ -33,6 +32,9 @@ class SettleIn(Shape):
 
 
 class HoldOut(Shape):
+    """`evidence`: what was found out of an outcome in doubt, `{"at", "by", "found", "to"?, "flag"?}`; `on_unknown`: what ends the doubt at
+    `lease_until`: `charge` the estimate, or `review`: a person."""
+
     id: str
     tenant: str
     state: str
@@ -42,6 +44,8 @@ class HoldOut(Shape):
     cost_usd_micro: int
     settled_from: str | None
     resolution: str | None
+    evidence: list[dict[str, Any]]
+    on_unknown: str | None
     lines: list[dict[str, Any]]
     decision_id: str
     request_id: str
@@ -59,22 +63,24 @@ def list_holds(query: HoldQuery) -> Answer:
     rows = services().ledger.holds(
         tenant=query.tenant, state=query.state, cursor=query.cursor, limit=query.limit + 1
     )
-    return listing(rows, query.limit, lambda hold: hold.id, hold_json)
+    return listing(rows, query.limit, lambda hold: hold.id, services().ledger.shown)
 
 
 @routes.get("/holds/<hold_id>")
 @operation("Show a hold", auth=viewer, answer=HoldOut)
 def show_hold(hold_id: str) -> Answer:
-    return hold_json(services().ledger.get_hold(hold_id))
+    return services().ledger.shown(services().ledger.get_hold(hold_id))
 
 
 @routes.post("/holds/<hold_id>/settle")
 @operation("Charge an unknown hold", auth=editor, body=SettleIn, answer=HoldOut)
 def settle_hold(hold_id: str, body: SettleIn) -> Answer:
-    return hold_json(services().ledger.settle_by_hand(actor(), hold_id, body.reason, body.cost_usd_micro))
+    ledger = services().ledger
+    return ledger.shown(ledger.settle_by_hand(actor(), hold_id, body.reason, body.cost_usd_micro))
 
 
 @routes.post("/holds/<hold_id>/void")
 @operation("Charge nothing for an unknown hold", auth=editor, body=Reason, answer=HoldOut)
 def void_hold(hold_id: str, body: Reason) -> Answer:
-    return hold_json(services().ledger.void_by_hand(actor(), hold_id, body.reason))
+    ledger = services().ledger
+    return ledger.shown(ledger.void_by_hand(actor(), hold_id, body.reason))

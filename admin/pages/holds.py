@@ -8,7 +8,7 @@ from typing import Literal
 
 from flask import Blueprint, url_for
 
-from rollout.core.holds import Hold, hold_json
+from rollout.core.holds import Hold
 from rollout.services.audit import Search
 from rollout.services.registry import Services
 from rollout.web.operation import Answer, operation
@@ -56,7 +56,7 @@ def show_holds(query: HoldsView) -> Answer:
         lambda hold: hold.id,
         file="holds",
         columns=COLUMNS,
-        as_row=hold_json,
+        as_row=services().ledger.shown,
     )
 
 
@@ -92,7 +92,8 @@ def _shown(hold_id: str) -> Answer:
         Search(tenant=hold.tenant_id, subject=hold_id), before=None, limit=SHOWN_CHANGES
     )
     names = services().meters.names(hold.tenant_id, [line.meter_id for line in hold.lines])
-    return room("hold.html", hold=hold, names=names, changes=changes.rows)
+    policy = services().ledger.on_unknown(hold)
+    return room("hold.html", hold=hold, policy=policy, names=names, changes=changes.rows)
 
 
 def _holds(wired: Services, query: HoldsView, cursor: str | None, at_once: int) -> Sequence[Hold]:

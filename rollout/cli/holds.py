@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from rollout.cli.context import actor, change_options, json_option, limit_option, said, show, show_rows, wired
-from rollout.core.holds import hold_json
 
 COLUMNS = ("id", "tenant", "state", "feature", "model", "cost_usd_micro", "created_at", "resolution")
 
@@ -27,7 +26,7 @@ def list_(tenant: str | None, state: str, limit: int, as_json: bool) -> None:
     with wired() as services:
         found = services.ledger.holds(tenant=tenant, state=state, cursor=None, limit=limit)
     show_rows(
-        [hold_json(hold) for hold in found],
+        [services.ledger.shown(hold) for hold in found],
         as_json,
         f"No hold is {state}. Other states: --state unknown, --state settled, --state void.",
         columns=COLUMNS,
@@ -39,9 +38,9 @@ def list_(tenant: str | None, state: str, limit: int, as_json: bool) -> None:
 @click.argument("hold")
 @json_option
 def show_(hold: str, as_json: bool) -> None:
-    """One hold."""
+    """One hold, with what was found out of its outcome, and what ends the doubt about it."""
     with wired() as services:
-        show(hold_json(services.ledger.get_hold(hold)), as_json)
+        show(services.ledger.shown(services.ledger.get_hold(hold)), as_json)
 
 
 @holds.command("settle")
@@ -52,7 +51,7 @@ def settle(hold: str, cost_usd_micro: int | None, reason: str, dry_run: bool, as
     """Charge an unknown hold."""
     with wired() as services:
         ended = services.ledger.settle_by_hand(actor(), hold, reason, cost_usd_micro, dry_run=dry_run)
-        show(hold_json(ended), as_json)
+        show(services.ledger.shown(ended), as_json)
     said(f"hold {hold} settled", dry_run)
 
 
@@ -63,5 +62,5 @@ def void(hold: str, reason: str, dry_run: bool, as_json: bool) -> None:
     """Charge nothing for an unknown hold: the vendor's books say that nothing was done."""
     with wired() as services:
         ended = services.ledger.void_by_hand(actor(), hold, reason, dry_run=dry_run)
-        show(hold_json(ended), as_json)
+        show(services.ledger.shown(ended), as_json)
     said(f"hold {hold} void", dry_run)

@@ -161,7 +161,7 @@ class Hold:
     `cost_usd_micro`: the most it may cost; settled, what it cost; void, 0. `lease_until`: the owner's lease
     while held or dispatched, the end of the grace while unknown, else None. `unsent`: the caller left before the
     answer did. `evidence`: {"at", "by", "found"} of an outcome in doubt, oldest first; with "to", the state that
-    it led to, and "flag" `estimate_exceeded` where more was charged than was reserved.
+    it led to, and "flag": `estimate_exceeded` where more was charged than was reserved, `late` where it had been void.
     """
 
     tenant_id: str
@@ -198,6 +198,11 @@ class Hold:
         """When it became unknown, while nobody has found out anything since."""
         last = self.evidence[-1] if self.evidence else {}
         return last["at"] if last.get("to") == "unknown" else None
+
+    @property
+    def was_late(self) -> bool:
+        """Whether it was void when its work turned up after all."""
+        return any(item.get("flag") == "late" for item in self.evidence)
 
     def overdue(self, now: int) -> bool:
         """Whether its lease, or its grace, has passed: the only test of an owner's death."""
@@ -672,7 +677,7 @@ def _settle(books: Books, op: Settle) -> Reply:
     if hold is None or hold.state not in op.of:
         return _answered_late(books, hold, op)
     actual = op.actual or hold.reserve()
-    exceeded = hold.state != "void" and actual.cost.usd_micro > hold.cost_usd_micro
+    flag = "estimate_exceeded" if actual.cost.usd_micro > hold.cost_usd_micro else None
     return _move(
         books,
         hold,
@@ -680,7 +685,7 @@ def _settle(books: Books, op: Settle) -> Reply:
         "late" if hold.state == "void" else "settle",
         actor=op.actor,
         why=op.why,
-        flag="estimate_exceeded" if exceeded else None,
+        flag="late" if hold.state == "void" else flag,
         charge={"image": actual.images, "usd_micro": actual.cost.usd_micro},
         cost_usd_micro=actual.cost.usd_micro,
         settled_from=actual.cost.settled_from,

@@ -53,7 +53,8 @@ class Spike:
 @dataclass(frozen=True)
 class Needs:
     """What waits for somebody. `full`: the fullest hard limits; `bad`: open thumbs down; `gone`: workers that are not heard of;
-    `wrong`: the last look at the books, if they were not right; `dead`: background jobs that died lately."""
+    `wrong`: the last look at the books, if they were not right; `dead`: background jobs that died lately; `review`: what is in doubt
+    until a person ends it, apart from `doubt`, which time ends."""
 
     asked: Asked | None
     full: Sequence[Limit]
@@ -64,6 +65,7 @@ class Needs:
     gone: int
     wrong: Verification | None
     dead: int
+    review: Doubt | None = None
 
     @property
     def nothing(self) -> bool:
@@ -72,6 +74,7 @@ class Needs:
                 self.asked,
                 self.full,
                 self.doubt,
+                self.review,
                 self.bad,
                 self.spike,
                 self.stopped,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import sqlalchemy as sa
 
 from rollout.core.decisions import FEATURES
@@ -113,8 +115,12 @@ def fullest(tx: Tx, now: int, limit: int) -> list[Limit]:
     return [_limit(row, now) for row in tx.execute(query).mappings()]
 
 
-def doubt(tx: Tx) -> Doubt | None:
+def doubt(tx: Tx, *, of: Collection[str] | None = None, but: Collection[str] = ()) -> Doubt | None:
+    """Unknown holds of the models `of` (all), without those of the models `but`."""
     query = sa.select(sa.func.count(), sa.func.sum(hold.c.cost_usd_micro), sa.func.min(hold.c.lease_until))
+    query = query.where(hold.c.model.not_in(sorted(but)))
+    if of is not None:
+        query = query.where(hold.c.model.in_(sorted(of)))
     row = tx.execute(query.where(hold.c.lease_until.is_not(None), hold.c.state == "unknown")).one()
     return Doubt(row[0], int(row[1]), row[2]) if row[0] else None
 

@@ -66,14 +66,13 @@ from rollout.core.meters import (
     limit_of,
     open_bucket,
 )
-from rollout.core.outcomes import outcome
+from rollout.core.webhooks import EventType
 from rollout.db import alerts, entries, holds, meters
 from rollout.db.engine import Database, Tx
 from rollout.errors import Conflict, InvalidRequest, LedgerUnavailable, NotFound, QuotaExceeded
 from rollout.providers.base import PortError
 from rollout.services.changes import Changes
 from rollout.services.denials import Denials
-from rollout.services.events import Event
 from rollout.services.ids import NewId
 from rollout.services.writer import Also, Task, Writer
 from rollout.sync.lru import LRU
@@ -82,8 +81,8 @@ __all__ = ["Actual", "Held", "HoldRequest", "Ledger", "Limit", "StoredResult", "
 
 log = structlog.get_logger()
 
-Emit = Callable[[Tx, int, Sequence[Event]], None]
-"""(tx, now, events): tells those who want to know, if and when the transaction commits."""
+Emit = Callable[[Tx, int, EventType, str | None, Mapping[str, Any]], None]
+"""(tx, now, type, tenant, data): tells those who want to know, if and when the transaction commits."""
 
 Doubt = Callable[[Tx, int, Hold], None]
 """(tx, now, hold): leaves a job that asks the vendor of a hold that became unknown, if and when the transaction commits."""
@@ -101,7 +100,7 @@ SWEPT_AT_ONCE = 100
 REMEMBERED_METERS, REMEMBERED_BUCKETS = 10_000, 50_000
 
 
-def _tell_nobody(tx: Tx, now: int, events: Sequence[Event]) -> None:
+def _tell_nobody(tx: Tx, now: int, type_: EventType, tenant_id: str | None, data: Mapping[str, Any]) -> None:
     """For books without an outbox."""
 
 
@@ -345,8 +344,9 @@ class Ledger:
         ends = {bucket.key: bucket.ends for bucket in rows.buckets}
         for alert in rows.alerts:
             alerts.add(tx, alert)
+            tenant_id = None if alert.tenant_id == PLATFORM else alert.tenant_id
             data = event_data(alert, by_id[alert.meter_id], ends[alert[:4]])
-            self._emit(tx, alert.at, [Event(event_type(alert), alert.tenant_id, data)])
+            self._emit(tx, alert.at, event_type(alert), tenant_id, data)
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -429,23 +429,20 @@ class Ledger:
         for feature in features:
             meters.lock_gate(tx, feature, exclusive=False)
         tenant_ids = {operation.tenant_id for operation in operations}
-        known = [tenant_id for tenant_id in tenant_ids if self._live.get(tenant_id)]
-        revisions = meters.lock_owners(tx, tenant_ids, known)
+        revisions = meters.lock_owners(tx, tenant_ids) if tenant_ids else {}
         revisions[PLATFORM] = meters.shared_rev(tx)
         live = {tenant_id: self._meters(tx, tenant_id, number) for tenant_id, number in revisions.items()}
         by_id = {meter.id: meter for of_tenant in live.values() for meter in of_tenant}
         operations = [_rebuilt(operation, revisions, live) for operation in operations]
         now = self._database.now(tx) if at is None else at
-        found = holds.lock(tx, _ids(operations), _keys(operations))
+        known = holds.lock(tx, _ids(operations), _keys(operations))
         fresh = new_buckets(operations, now)
         unseen = [bucket for bucket in fresh if not self._opened.get(bucket.key)]
         meters.open_buckets(tx, unseen)
-        buckets = meters.lock_buckets(tx, bucket_keys(fresh, found))
+        buckets = meters.lock_buckets(tx, bucket_keys(fresh, known))
         gates = meters.gates(tx, features, tenant_ids)
-        replies, rows = decide(operations, by_id, gates, buckets, found, now)
+        replies, rows = decide(operations, by_id, gates, buckets, known, now)
         self.write(tx, rows, by_id)
-        moved = [reply.hold for reply in replies if reply.moved and reply.hold is not None]
-        self._emit(tx, now, [Event(*told) for told in map(outcome, moved) if told])
         learned = {tenant_id: (number, live[tenant_id]) for tenant_id, number in revisions.items()}
         return _Applied(replies, now, learned, [bucket.key for bucket in unseen])
 

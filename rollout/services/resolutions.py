@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rollout.core.catalogue import Catalogue, Model, OnUnknown
-from rollout.core.holds import RECONCILER, Hold, Note, Settle, Unknown, Void, hold_json
+from rollout.core.catalogue import Catalogue, Model
+from rollout.core.holds import RECONCILER, Hold, Note, Settle, Unknown, Void
 from rollout.core.jobs import Job, JobFailed
 from rollout.core.resolutions import charge, next_look
 from rollout.db import holds
@@ -64,16 +64,6 @@ class Resolutions:
             catalogue,
             providers,
         )
-
-    def policy(self, hold: Hold) -> OnUnknown | None:
-        """What the catalogue says of an unknown hold at this moment; None for one that is not in doubt."""
-        return (
-            None if hold.state != "unknown" else "review" if hold.model in self._ledger.reviewed else "charge"
-        )
-
-    def shown(self, hold: Hold) -> dict[str, Any]:
-        """The shape that admins see: the hold, and `on_unknown`, what ends it at `lease_until` while it is unknown."""
-        return {**hold_json(hold), "on_unknown": self.policy(hold)}
 
     def look_into(self, job: Job) -> Mapping[str, Any]:
         """Ask the vendor of the job's hold what became of it. Raises JobFailed to be called again."""
