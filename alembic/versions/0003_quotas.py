@@ -44,6 +44,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("alert") as batch_op:
         batch_op.create_index("ix_alert_at", ["at"], unique=False)
+        batch_op.create_index("ix_alert_tenant_id_at", ["tenant_id", "at"], unique=False)
 
     op.create_table(
         "job",
@@ -137,6 +138,9 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("topped", sa.BigInteger(), server_default="0", nullable=False))
         batch_op.add_column(sa.Column("alerted", sa.Integer(), server_default="0", nullable=False))
         batch_op.add_column(sa.Column("exhausted_at", sa.BigInteger(), nullable=True))
+        batch_op.create_index(
+            "ix_bucket_tenant_id_meter_id_start", ["tenant_id", "meter_id", "start"], unique=False
+        )
 
     with op.batch_alter_table("entry") as batch_op:
         batch_op.add_column(sa.Column("d_cap", sa.BigInteger(), server_default="0", nullable=False))
@@ -156,6 +160,8 @@ def upgrade() -> None:
         )
         batch_op.add_column(sa.Column("effective_at", sa.BigInteger(), nullable=True))
         batch_op.add_column(sa.Column("until", sa.BigInteger(), nullable=True))
+        batch_op.add_column(sa.Column("due_at", sa.BigInteger(), nullable=True))
+        batch_op.create_index(batch_op.f("ix_meter_due_at"), ["due_at"], unique=False)
 
     # Hot rows: room for new versions of a bucket on its own page. No index has a column that changes.
     if op.get_bind().dialect.name == "postgresql":

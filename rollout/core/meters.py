@@ -13,7 +13,6 @@ Amounts are integers (pictures, micro-dollars, requests, pieces of work in fligh
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import math
 import re
@@ -135,6 +134,8 @@ class Meter:
             raise InvalidRequest(
                 "Only meters of level phase, api_key and end_user have a subject.", param="subject"
             )
+        if self.subject is not None and not (1 <= len(self.subject) <= 255 and self.subject.isprintable()):
+            raise InvalidRequest("A subject is 1-255 visible characters.", param="subject")
         if self.hard and self.feature is None:
             raise InvalidRequest(
                 "A meter over all features cannot be hard: spent generation would stop analysis.",
@@ -206,10 +207,14 @@ class Meter:
 
     def cap_at(self, now: int) -> int:
         """Its own cap by its schedule, without top-ups."""
+        if not self.scheduled:
+            return self.cap
         due = [cap for at, cap in self.scheduled if at <= now]
         return due[-1] if due else self.cap
 
     def tz_at(self, now: int) -> str:
+        if not self.zones:
+            return self.tz
         due = [tz for since, tz in self.zones if since <= now]
         return due[-1] if due else self.tz
 
@@ -253,7 +258,8 @@ class Bucket(NamedTuple):
 
     def cap_by(self, meter: Meter, now: int) -> int:
         """What the window may come to now: the meter's own cap, and what tops it up."""
-        return meter.cap_at(now) + self.topped + sum(one.amount for one in self.topups if one.in_force(now))
+        own = meter.cap_at(now) + self.topped
+        return own + sum(one.amount for one in self.topups if one.in_force(now)) if self.topups else own
 
 
 @dataclass(frozen=True)
@@ -336,6 +342,8 @@ def end_topups(meter: Meter, bucket: Bucket, now: int) -> tuple[Bucket, list[tup
     What was used and held beyond the meter's own cap was drawn from top-ups, from those that expire first; it
     stays in the cap, so that nothing that was sold is sold again.
     """
+    if not bucket.topups:
+        return bucket, []
     gone = [one for one in bucket.topups if one.expires is not None and one.expires <= now]
     rests = []
     for one in sorted(gone, key=lambda one: (one.expires, one.id)):

@@ -39,15 +39,15 @@ def lock_gate(tx: Tx, feature: str, exclusive: bool) -> None:
         tx.execute(sa.select(lock(sa.func.hashtextextended(f"gate {feature}", 0))))
 
 
-def lock_owners(tx: Tx, tenant_ids: Collection[str]) -> dict[str, int]:
-    """Lock the first row of each tenant's quota, made if it is missing; by tenant the `meter_rev`."""
+def lock_owners(tx: Tx, tenant_ids: Collection[str], known: Collection[str] = ()) -> dict[str, int]:
+    """Lock the first row of each tenant's quota; by tenant the `meter_rev`.
+
+    Those that are not `known` to have one get it, and before any is locked: who locks some and then makes others has no order.
+    """
+    new = [(tenant_id, 0) for tenant_id in sorted(set(tenant_ids) - set(known))]
+    insert_many(tx, quota_owner, new, missing_only=True)
     wanted = [(tenant_id,) for tenant_id in tenant_ids]
-    columns = ("tenant_id", "meter_rev")
-    found = select_many(tx, quota_owner, columns, ("tenant_id",), wanted, lock=True)
-    if len(found) < len(wanted):
-        new = [(tenant_id, 0) for tenant_id in sorted(tenant_ids)]
-        insert_many(tx, quota_owner, new, missing_only=True)
-        found = select_many(tx, quota_owner, columns, ("tenant_id",), wanted, lock=True)
+    found = select_many(tx, quota_owner, ("tenant_id", "meter_rev"), ("tenant_id",), wanted, lock=True)
     return {tenant_id: int(revision) for tenant_id, revision in found}
 
 
@@ -112,12 +112,13 @@ def with_windows(
     feature: str | None = None,
     unit: str | None = None,
     above: int = 0,
+    shared: bool = True,
     after: tuple[str, str] = ("", ""),
     limit: int,
 ) -> list[tuple[Meter, Bucket | None]]:
     """Those that are not archived, in order of tenant and id, beginning after `after`; each with the window that began last.
 
-    That window may have ended. `above`: only those of whose open window more than so many percent of the cap are taken.
+    That window may have ended. Not `shared`: without those of PLATFORM. `above`: only those of whose open window more than so many percent of the cap are taken.
     """
     other = bucket.alias()
     last = sa.select(sa.func.max(other.c.start)).where(
@@ -139,12 +140,20 @@ def with_windows(
         .order_by(meter.c.tenant_id, meter.c.id)
         .limit(limit)
     )
+    if not shared:
+        query = query.where(meter.c.tenant_id != PLATFORM)
     wanted = {meter.c.tenant_id: tenant, meter.c.feature: feature, meter.c.unit: unit}
     query = query.where(*(column == value for column, value in wanted.items() if value is not None))
     if above:
         is_open = bucket.c.ends.is_(None) | (bucket.c.ends > now)
         query = query.where(is_open, (bucket.c.used + bucket.c.held) * 100 > bucket.c.cap * above)
     return [_with_window(row) for row in tx.execute(query).mappings()]
+
+
+def due(tx: Tx, now: int, limit: int) -> list[str]:
+    """The ids of meters of which something that was planned has come, earliest first."""
+    query = sa.select(meter.c.id).where(meter.c.due_at <= now, meter.c.archived_at.is_(None))
+    return list(tx.execute(query.order_by(meter.c.due_at).limit(limit)).scalars())
 
 
 def add(tx: Tx, new: Meter) -> None:
@@ -181,7 +190,8 @@ def _with_window(row: sa.RowMapping) -> tuple[Meter, Bucket | None]:
 
 
 def _meter_values(one: Meter) -> dict[str, Any]:
-    return vars(one) | {name: list(vars(one)[name]) for name in ("thresholds", "scheduled", "zones")}
+    lists = {name: list(vars(one)[name]) for name in ("thresholds", "scheduled", "zones")}
+    return vars(one) | lists | {"due_at": one.due_at}
 
 
 def _this(one: Meter) -> sa.Update:
@@ -213,12 +223,27 @@ def put_buckets(tx: Tx, changed: Sequence[Bucket]) -> None:
 
 
 def set_caps(tx: Tx, changed: Meter, now: int) -> None:
-    """Give the meter's cap to its open windows; the caller holds the owner's lock."""
+    """Give the meter's cap to its open windows, beside their top-ups; the caller holds the owner's lock."""
     is_open = bucket.c.ends.is_(None) | (bucket.c.ends > now)
-    of_meter = sa.update(bucket).where(
-        bucket.c.tenant_id == changed.tenant_id, bucket.c.meter_id == changed.id, is_open
+    of_meter = sa.and_(bucket.c.tenant_id == changed.tenant_id, bucket.c.meter_id == changed.id, is_open)
+    plain = sa.update(bucket).where(of_meter, bucket.c.topups.is_(None))
+    tx.execute(plain.values(cap=changed.cap_at(now) + bucket.c.topped))
+    topped = sa.select(*BUCKET).where(of_meter, bucket.c.topups.is_not(None)).order_by(*bucket.primary_key)
+    for one in [bucket_of(row) for row in tx.execute(topped.with_for_update())]:
+        this = [column == value for column, value in zip(bucket.primary_key, one.key, strict=True)]
+        tx.execute(sa.update(bucket).where(*this).values(cap=one.cap_by(changed, now)))
+
+
+def fullest(tx: Tx, of: Meter, start: int, *, among: int, limit: int) -> tuple[list[Bucket], int]:
+    """The windows that began at `start` and have most used and held, of at most `among`; and of how many."""
+    window = sa.select(*BUCKET).where(
+        bucket.c.tenant_id == of.tenant_id, bucket.c.meter_id == of.id, bucket.c.start == start
     )
-    tx.execute(of_meter.values(cap=changed.cap))
+    looked_at = window.limit(among).subquery()
+    taken = looked_at.c.used + looked_at.c.held
+    top = sa.select(looked_at, sa.func.count().over()).order_by(taken.desc(), looked_at.c.subject).limit(limit)
+    rows = list(tx.execute(top))
+    return [bucket_of(row[:-1]) for row in rows], rows[0][-1] if rows else 0
 
 
 def _buckets(tx: Tx, keys: Collection[BucketKey], *, lock: bool) -> dict[BucketKey, Bucket]:

@@ -236,6 +236,7 @@ meter = Table(
     Column("thresholds", Json, nullable=False, server_default="[50, 80, 100]"),  # percent of the cap
     Column("effective_at", BigInteger),  # counts from then on, and not from `until` on
     Column("until", BigInteger),
+    Column("due_at", BigInteger, index=True),  # when the first of what is planned is to happen
     Column("archived_at", BigInteger),
     Column("version", Integer, nullable=False),
     Column("created_at", BigInteger, nullable=False),
@@ -269,6 +270,7 @@ bucket = Table(
     CheckConstraint("used >= 0", name="used_not_negative"),
     CheckConstraint("held >= 0", name="held_not_negative"),
     Index("ix_bucket_ends", "ends"),  # the windows of now, of all tenants
+    Index("ix_bucket_tenant_id_meter_id_start", "tenant_id", "meter_id", "start"),  # subjects of a window
 )
 
 hold = Table(
@@ -406,6 +408,7 @@ alert = Table(
     Column("held", BigInteger, nullable=False),
     Column("at", BigInteger, nullable=False),
     Index("ix_alert_at", "at"),
+    Index("ix_alert_tenant_id_at", "tenant_id", "at"),
 )
 
 # How the books were found when somebody added them up.

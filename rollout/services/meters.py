@@ -1,6 +1,6 @@
-"""Meters: a tenant's quotas, added, changed, archived.
+"""Meters: what tenants, their keys and end users, and all of them together may use; added, changed, archived.
 
-The meter, the cap of its open windows, the tenant's `meter_rev`, the audit entry and the revision are one transaction: the next
+The meter, the cap of its open windows, the owner's `meter_rev`, the audit entry and the revision are one transaction: the next
 hold is decided on the new value, whatever its caller had in memory.
 """
 
@@ -12,17 +12,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from rollout.core.audit import Actor
-from rollout.core.decisions import FEATURES
-from rollout.core.meters import Bucket, Limit, Meter, default_name, limit_of, open_bucket, revise
-from rollout.db import entries, meters, plans
+from rollout.core.meters import PLATFORM, Bucket, Limit, Meter, limit_of, open_bucket
+from rollout.core.schedule import revise
+from rollout.core.times import check_ahead
+from rollout.db import entries, keys, meters, plans
 from rollout.db.engine import Database, Tx
-from rollout.errors import Conflict, InvalidRequest, NotFound
-from rollout.services import tenants
+from rollout.errors import InvalidRequest, NotFound
+from rollout.services import meter_changes, tenants
 from rollout.services.changes import Change, Changes, as_json
 from rollout.services.ids import NewId
+from rollout.services.meter_changes import new_meter
+
+SCHEDULE = Actor("system:schedule")
 
 LOOKED_AT_HOLDS = 100
 """How many of a tenant's latest pieces of work are searched for those that a meter counted."""
+
+EXAMINED_SUBJECTS = 10_000
+"""Of how many keys or end users the fullest windows are sought."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +46,20 @@ class Booked:
     used: int
 
 
+@dataclass(frozen=True)
+class Subjects:
+    """The fullest of the open windows of a meter that has one a key or end user; not `complete`: of 10,000 of them."""
+
+    top: list[Limit]
+    complete: bool
+
+
 class Meters:
     def __init__(self, database: Database, changes: Changes, new_id: NewId) -> None:
         self._database, self._changes, self._new_id = database, changes, new_id
 
     def page(self, *, tenant: str | None, after: str | None, limit: int) -> list[Meter]:
-        """Meters that are not archived, of one tenant or all, in order of id."""
+        """Meters that are not archived, of one tenant (PLATFORM: the shared ones) or all, in order of id."""
         with self._database.read() as tx:
             return meters.page(tx, tenant=tenant, after=after, limit=limit)
 
@@ -60,26 +75,50 @@ class Meters:
         feature: str | None = None,
         unit: str | None = None,
         above: int = 0,
+        shared: bool = True,
         after: tuple[str, str] = ("", ""),
         limit: int,
     ) -> list[Limit]:
-        """How meters stand in their window of now, in order of tenant and id, from after those of `after`.
+        """How meters stand in their window of now, in order of tenant and id, from after those of `after`; of one tenant
+        (PLATFORM: the shared ones), or of all, with those that they share or (not `shared`) without.
 
-        `above`: only those of which more than so many percent are used or held.
+        One that has a window for each key or end user counts 0 here: see `subjects`. `above`: only those of which more than so many
+        percent are used or held.
         """
         with self._database.read() as tx:
             now = self._database.now(tx)
             found = meters.with_windows(
-                tx, now, tenant=tenant, feature=feature, unit=unit, above=above, after=after, limit=limit
+                tx,
+                now,
+                tenant=tenant,
+                feature=feature,
+                unit=unit,
+                above=above,
+                shared=shared,
+                after=after,
+                limit=limit,
             )
-        return [_standing(meter, bucket, now) for meter, bucket in found]
+            of_one = [open_bucket(meter, now, meter.only_subject) for meter, _ in found if meter.only_subject]
+            own = {
+                bucket.meter_id: bucket
+                for bucket in meters.read_buckets(tx, [it.key for it in of_one]).values()
+            }
+        return [_standing(meter, own.get(meter.id, bucket), now) for meter, bucket in found]
+
+    def subjects(self, meter: Meter, *, limit: int) -> Subjects:
+        """How a meter stands that has a window for each key or end user, the fullest first."""
+        with self._database.read() as tx:
+            now = self._database.now(tx)
+            start = open_bucket(meter, now).start
+            found, examined = meters.fullest(tx, meter, start, among=EXAMINED_SUBJECTS, limit=limit)
+        return Subjects([limit_of(meter, bucket, now) for bucket in found], examined < EXAMINED_SUBJECTS)
 
     def standing(self, meter_id: str) -> tuple[Limit, list[Booked]]:
         """How a meter stands in its window of now, and what counted there lately, newest first. Raises NotFound."""
         with self._database.read() as tx:
             now = self._database.now(tx)
             meter = _require(tx, meter_id)
-            key = open_bucket(meter, now).key
+            key = open_bucket(meter, now, meter.only_subject or "").key
             limit = _standing(meter, meters.read_buckets(tx, [key]).get(key), now)
             rows = entries.of_bucket(tx, key, LOOKED_AT_HOLDS)
         booked, used = [], limit.used
@@ -93,43 +132,40 @@ class Meters:
         with self._database.read() as tx:
             return meters.names(tx, tenant_id, ids)
 
-    def named(self, tenant_id: str, name: str) -> Meter:
-        """The tenant's meter of that name. Raises NotFound, which lists the names there are."""
+    def named(self, tenant_id: str | None, name: str) -> Meter:
+        """The tenant's meter of that name, or (None) the shared one. Raises NotFound, which lists the names there are."""
         with self._database.read() as tx:
-            of_tenant = meters.live(tx, tenants.require(tx, tenant_id).id)
-        for meter in of_tenant:
+            found = meters.live(tx, PLATFORM if tenant_id is None else tenants.require(tx, tenant_id).id)
+        for meter in found:
             if meter.name == name:
                 return meter
-        names = ", ".join(meter.name for meter in of_tenant) or "none"
-        raise NotFound(f"{tenant_id} has no meter {name!r}; it has: {names}.", param="meter")
+        names = ", ".join(meter.name for meter in found) or "none"
+        whose = "the shared ones" if tenant_id is None else tenant_id
+        raise NotFound(f"There is no meter {name!r} among those of {whose}: {names}.", param="meter")
 
     def add(
         self,
         actor: Actor,
-        tenant_id: str,
+        tenant_id: str | None,
         fields: Mapping[str, Any],
         reason: str | None,
         *,
         dry_run: bool = False,
     ) -> Meter:
-        """A new meter; `fields` are those of `Meter`, of which unit, period and cap are needed.
+        """A new meter of a tenant, or (None) one that all share; `fields` are those of `Meter`, of which unit, period and cap are
+        needed.
 
         By default it is hard, of level `feature`, in the tenant's time zone, and called after what it counts; without a feature
-        it is of level `tenant` and not hard. Raises NotFound, InvalidRequest, Conflict when the name is taken.
+        it is of level `tenant` and not hard. A shared one is of level `platform`, in UTC. Raises NotFound, InvalidRequest, Conflict
+        when the name is taken or another counts the same.
         """
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
-            tenant = tenants.require(change.tx, tenant_id)
-            added = new_meter(self._new_id("mtr"), tenant_id, tenant.tz, change.now, fields)
-            meters.lock_owners(change.tx, [tenant_id])
-            if any(other.name == added.name for other in meters.live(change.tx, tenant_id)):
-                raise Conflict(
-                    f"{tenant_id} has a meter {added.name!r} already.",
-                    param="name",
-                    remedy="Change that meter, or give this one a name of its own.",
-                )
-            meters.add(change.tx, added)
-            meters.bump_meter_rev(change.tx, tenant_id)
-            _record(change, "meter.added", None, added)
+            tz = "UTC" if tenant_id is None else tenants.require(change.tx, tenant_id).tz
+            added = new_meter(self._new_id("mtr"), tenant_id or PLATFORM, tz, change.now, fields)
+            check_ahead(added.until, change.now, "until")
+            _check_subject(change.tx, added)
+            meter_changes.lock(change, added.tenant_id, added.feature)
+            meter_changes.add(change, added)
         return added
 
     def change(
@@ -142,21 +178,17 @@ class Meters:
         based_on: int | None = None,
         dry_run: bool = False,
     ) -> Meter:
-        """Set `cap` and `hard`, from the next hold on. A cap below what is used refuses new work and cancels nothing.
+        """Change what `core.schedule.revise` lets change, from the next hold on. A cap below what is used refuses new work and
+        cancels nothing.
 
         Raises NotFound, StaleVersion, InvalidRequest.
         """
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
             before = _require(change.tx, meter_id)
             tenants.check_version(based_on, before.version, as_json(before))
-            after = revise(before, fields)
-            if after is before:
-                return before
-            meters.lock_owners(change.tx, [after.tenant_id])
-            meters.put(change.tx, after)
-            meters.set_caps(change.tx, after, change.now)
-            meters.bump_meter_rev(change.tx, after.tenant_id)
-            _record(change, "meter.changed", before, after)
+            after = revise(before, fields, change.now)
+            meter_changes.lock(change, after.tenant_id, after.feature)
+            meter_changes.put(change, before, after)
         return after
 
     def archive(
@@ -172,33 +204,28 @@ class Meters:
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
             before = _require(change.tx, meter_id)
             tenants.check_version(based_on, before.version, as_json(before))
-            meters.lock_owners(change.tx, [before.tenant_id])
-            meters.archive(change.tx, before, change.now)
-            meters.bump_meter_rev(change.tx, before.tenant_id)
-            _record(change, "meter.archived", before, None)
+            meter_changes.lock(change, before.tenant_id, before.feature)
+            meter_changes.archive(change, before)
         return before
 
+    def carry_out_plans(self, limit: int = 100) -> int:
+        """Write down what was planned and has come: caps, time zones, ends. How many meters it were, at most `limit`.
 
-def new_meter(meter_id: str, tenant_id: str, tz: str, now: int, fields: Mapping[str, Any]) -> Meter:
-    """A meter from what was said of it, with the defaults that `Meters.add` promises. Raises InvalidRequest."""
-    given = {name: value for name, value in fields.items() if value is not None}
-    for name in ("unit", "period", "cap"):
-        if name not in given:
-            raise InvalidRequest(f"A meter needs a {name}.", param=name)
-    feature = given.get("feature")
-    if feature is not None and feature not in FEATURES:
-        raise InvalidRequest(
-            f"There is no feature {feature!r}; there are {', '.join(FEATURES)}.", param="feature"
-        )
-    stated = {
-        "name": default_name(given["unit"], given["period"]),
-        "level": "tenant" if feature is None else "feature",
-        "feature": None,
-        "tz": tz,
-        "hard": feature is not None,
-        **given,
-    }
-    return Meter(id=meter_id, tenant_id=tenant_id, created_at=now, **stated)
+        Holds are decided on the plan itself and wait for nobody; this is for who reads.
+        """
+        with self._database.read() as tx:
+            due = meters.due(tx, self._database.now(tx), limit)
+        for meter_id in due:
+            with self._changes.begin(SCHEDULE, "as planned") as change:
+                meter = meters.get(change.tx, meter_id)
+                if meter is None:
+                    continue
+                meter_changes.lock(change, meter.tenant_id, meter.feature)
+                if meter.until is not None and meter.until <= change.now:
+                    meter_changes.archive(change, meter)
+                else:
+                    meter_changes.put(change, meter, revise(meter, {}, change.now))
+        return len(due)
 
 
 def give_quota(
@@ -211,29 +238,26 @@ def give_quota(
     """The part of a change that gives a tenant its meters of a feature; those that it added or changed.
 
     `wanted` are the fields of each; None: the quota of the current phase, unless the tenant has a hard meter of the feature, so
-    that nobody is let in without a limit. A meter that is there already gets the new cap. Raises NotFound, InvalidRequest.
+    that nobody is let in without a limit. A meter that counts the same already gets the new cap. Raises NotFound, InvalidRequest.
     """
     tenant = tenants.require(change.tx, tenant_id)
-    meters.lock_owners(change.tx, [tenant_id])
-    live = meters.live(change.tx, tenant_id)
+    meter_changes.lock(change, tenant_id, feature)
     if wanted is None:
-        has_its_own = any(meter.hard and meter.feature == feature for meter in live)
+        has_its_own = any(it.hard and it.feature == feature for it in meters.live(change.tx, tenant_id))
         wanted = () if has_its_own else _quota_of_phase(change.tx, feature)
-    by_name = {meter.name: meter for meter in live}
-    given = []
+    given = {}
     for position, fields in enumerate(wanted):
         with _in_list(position):
             meter = new_meter(new_id("mtr"), tenant_id, tenant.tz, change.now, {"feature": feature, **fields})
-            by_name[meter.name] = _give(change, by_name.get(meter.name), meter)
-            given.append(meter.name)
-    if given:
-        meters.bump_meter_rev(change.tx, tenant_id)
-    return tuple(by_name[name] for name in given)
+            meter = meter_changes.give(change, meter)
+            given[meter.id] = meter
+    return tuple(given.values())
 
 
 def _quota_of_phase(tx: Tx, feature: str) -> Sequence[Mapping[str, Any]]:
+    """What the current phase gives each tenant; what it gives all of them together is another matter."""
     plan = plans.get(tx, feature)
-    return plan.phase.quota if plan else ()
+    return [fields for fields in plan.phase.quota if fields.get("level") != "phase"] if plan else ()
 
 
 @contextmanager
@@ -246,33 +270,25 @@ def _in_list(position: int) -> Iterator[None]:
         raise InvalidRequest(wrong.message, remedy=wrong.remedy_text, param=where) from None
 
 
-def _give(change: Change, before: Meter | None, wanted: Meter) -> Meter:
-    """Add the meter, or give the one of that name the wanted cap; raises InvalidRequest when that one counts something else."""
-    if before is None:
-        meters.add(change.tx, wanted)
-        _record(change, "meter.added", None, wanted)
-        return wanted
-    if _counts(before) != _counts(wanted):
-        raise InvalidRequest(
-            f"{before.tenant_id} has a meter {before.name!r} that counts something else.",
-            param="name",
-            remedy="Choose another name.",
-        )
-    after = revise(before, {"cap": wanted.cap, "hard": wanted.hard})
-    if after is not before:
-        meters.put(change.tx, after)
-        meters.set_caps(change.tx, after, change.now)
-        _record(change, "meter.changed", before, after)
-    return after
-
-
-def _counts(meter: Meter) -> tuple[str, str | None, str, str]:
-    return meter.level, meter.feature, meter.unit, meter.period
+def _check_subject(tx: Tx, meter: Meter) -> None:
+    """Raises InvalidRequest unless the key is the tenant's, or the phase the feature's."""
+    if meter.subject is None:
+        return
+    if meter.level == "api_key" and keys.get(tx, meter.tenant_id, meter.subject) is None:
+        raise InvalidRequest(f"{meter.tenant_id} has no key {meter.subject!r}.", param="subject")
+    if meter.level == "phase" and meter.feature is not None:
+        plan = plans.get(tx, meter.feature)
+        known = [phase.key for phase in plan.plan.phases] if plan else []
+        if meter.subject not in known:
+            raise InvalidRequest(
+                f"{meter.feature} has no phase {meter.subject!r}; it has: {', '.join(known) or 'none'}.",
+                param="subject",
+            )
 
 
 def _standing(meter: Meter, found: Bucket | None, now: int) -> Limit:
     """`found` is the meter's last window; that of now may not have begun by any use."""
-    window = open_bucket(meter, now)
+    window = open_bucket(meter, now, meter.only_subject or "")
     return limit_of(meter, found if found is not None and found.key == window.key else window, now)
 
 
@@ -281,10 +297,3 @@ def _require(tx: Tx, meter_id: str) -> Meter:
     if found is None:
         raise NotFound(f"There is no meter {meter_id!r}.", param="meter")
     return found
-
-
-def _record(change: Change, action: str, before: Meter | None, after: Meter | None) -> None:
-    shown = [as_json(meter) if meter else None for meter in (before, after)]
-    one = after or before
-    assert one is not None
-    change.record(action, subject=one.id, tenant=one.tenant_id, before=shown[0], after=shown[1])

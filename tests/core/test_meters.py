@@ -24,7 +24,6 @@ from rollout.core.meters import (
     meter_json,
     open_bucket,
     refusal,
-    revise,
     window,
 )
 from rollout.errors import InsufficientQuota, InvalidRequest, RateLimitExceeded
@@ -179,19 +178,6 @@ def test_a_meter_that_nobody_named_is_called_after_what_it_counts(unit: Any, per
     assert default_name(unit, period) == name
 
 
-def test_cap_and_hardness_may_be_revised_and_make_a_new_version() -> None:
-    before = meter("image", "day", 3)
-    after = revise(before, {"cap": 5, "hard": False})
-    assert (after.cap, after.hard, after.version) == (5, False, 2)
-    assert revise(before, {"cap": 3}) is before
-
-
-def test_what_the_books_rest_on_cannot_be_revised() -> None:
-    with pytest.raises(InvalidRequest, match="fixed") as refused:
-        revise(meter("image", "day", 3), {"cap": 5, "tz": "Asia/Jakarta"})
-    assert refused.value.members["param"] == "tz"
-
-
 # -- what a full one answers -----------------------------------------------------------------------------------
 
 
@@ -268,11 +254,12 @@ def test_what_remains_is_never_below_nothing() -> None:
 
 def test_limits_and_meters_are_shown_in_their_shapes() -> None:
     assert limit_json(limit(IMAGES, used=1)) == {
-        "meter": "mtr_image_day", "name": "image-day", "feature": GENERATION, "unit": "image", "period": "day",
+        "meter": "mtr_image_day", "name": "image-day", "level": "feature", "feature": GENERATION, "unit": "image", "period": "day",
         "cap": 3, "used": 1, "held": 0, "remaining": 2, "resets_at": "2026-11-23T00:00:00Z", "hard": True,
     }  # fmt: skip
     assert limit_json(limit(SLOTS))["resets_at"] is None
     assert meter_json(SLOTS) == {
         "id": "mtr_slot_concurrent", "tenant": "acme", "name": "slot-concurrent", "level": "feature",
-        "feature": GENERATION, "unit": "slot", "period": "concurrent", "tz": "UTC", "cap": 4, "hard": True,
+        "subject": None, "feature": GENERATION, "unit": "slot", "period": "concurrent", "tz": "UTC", "zones": [], "cap": 4,
+        "scheduled": [], "hard": True, "thresholds": [50, 80, 100], "effective_at": None, "until": None,
     }  # fmt: skip

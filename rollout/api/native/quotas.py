@@ -14,10 +14,12 @@ routes = Blueprint("quotas", __name__, url_prefix="/api/v1")
 
 
 class LimitOut(Shape):
-    """`remaining` is what a request may still ask for; `resets_at` null: the window never ends."""
+    """`remaining` is what a request may still ask for; `resets_at` null: the window never ends. Limits of level `api_key` and
+    `end_user` are those of the key that asks, and of the end user that it names."""
 
     meter: str
     name: str
+    level: str
     feature: str | None
     unit: str
     period: str

@@ -1,0 +1,135 @@
+"""The part of a change that writes meters: for who changes a meter, a grant, a plan, or a tenant's time zone.
+
+    lock(change, tenant_id, feature)
+    put(change, before, revise(before, fields, change.now))
+
+The meter, the cap of its open windows and the owner's `meter_rev` are written in the change's transaction, so the next hold is
+decided on the new value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rollout.core.decisions import FEATURES
+from rollout.core.meters import PLATFORM, Meter, default_name
+from rollout.core.plans import Phase
+from rollout.core.schedule import overlaps, revise
+from rollout.db import meters
+from rollout.errors import Conflict, InvalidRequest
+from rollout.services.changes import Change, as_json
+from rollout.services.ids import NewId
+
+
+def lock(change: Change, tenant_id: str, feature: str | None) -> None:
+    """To be called before its meters are written: no hold is made on them until the change is done.
+
+    Shared ones have no owner that holds lock, so that these wait at the gate of the meter's feature, or at all of them.
+    """
+    if tenant_id == PLATFORM:
+        for name in sorted(FEATURES) if feature is None else [feature]:
+            meters.lock_gate(change.tx, name, exclusive=True)
+    meters.lock_owners(change.tx, [tenant_id])
+
+
+def new_meter(meter_id: str, tenant_id: str, tz: str, now: int, fields: Mapping[str, Any]) -> Meter:
+    """A meter from what was said of it, with the defaults that `Meters.add` promises. Raises InvalidRequest."""
+    given = {name: value for name, value in fields.items() if value is not None}
+    for name in ("unit", "period", "cap"):
+        if name not in given:
+            raise InvalidRequest(f"A meter needs a {name}.", param=name)
+    feature = given.get("feature")
+    if feature is not None and feature not in FEATURES:
+        raise InvalidRequest(
+            f"There is no feature {feature!r}; there are {', '.join(FEATURES)}.", param="feature"
+        )
+    if tenant_id == PLATFORM:
+        level, words = (
+            "platform",
+            [feature, given.get("subject"), default_name(given["unit"], given["period"])],
+        )
+    else:
+        level, words = (
+            "tenant" if feature is None else "feature",
+            [default_name(given["unit"], given["period"])],
+        )
+    stated = {
+        "name": "-".join(word for word in words if word).replace("_", "-"),
+        "level": level,
+        "feature": None,
+        "tz": tz,
+        "hard": feature is not None,
+        **given,
+    }
+    return Meter(id=meter_id, tenant_id=tenant_id, created_at=now, **stated)
+
+
+def add(change: Change, added: Meter) -> None:
+    """Raises Conflict when the owner has a meter of that name, or one that counts exactly the same."""
+    for other in meters.live(change.tx, added.tenant_id):
+        if other.name == added.name:
+            raise Conflict(
+                f"There is a meter {added.name!r} already.",
+                param="name",
+                remedy="Change that meter, or give this one a name of its own.",
+            )
+        if overlaps(other, added):
+            raise Conflict(
+                f"The meter {other.name!r} counts the same already.",
+                param="unit",
+                meter=other.id,
+                remedy="Change that meter.",
+            )
+    meters.add(change.tx, added)
+    meters.bump_meter_rev(change.tx, added.tenant_id)
+    _record(change, "meter.added", None, added)
+
+
+def put(change: Change, before: Meter, after: Meter) -> None:
+    """Nothing is written where nothing changed."""
+    if after is not before:
+        meters.put(change.tx, after)
+        meters.set_caps(change.tx, after, change.now)
+        meters.bump_meter_rev(change.tx, after.tenant_id)
+        _record(change, "meter.changed", before, after)
+
+
+def archive(change: Change, old: Meter) -> None:
+    meters.archive(change.tx, old, change.now)
+    meters.bump_meter_rev(change.tx, old.tenant_id)
+    _record(change, "meter.archived", old, None)
+
+
+def give(change: Change, wanted: Meter) -> Meter:
+    """The meter that counts what `wanted` does, with its cap and hardness; `wanted` itself where there was none.
+
+    Raises Conflict when one of that name counts something else.
+    """
+    for before in meters.live(change.tx, wanted.tenant_id):
+        if overlaps(before, wanted):
+            after = revise(before, {"cap": wanted.cap, "hard": wanted.hard}, change.now)
+            put(change, before, after)
+            return after
+    add(change, wanted)
+    return wanted
+
+
+def give_budgets(change: Change, new_id: NewId, feature: str, phases: Sequence[Phase]) -> None:
+    """What these phases may use of the feature, all tenants together that they let in: the part of their quota of level phase."""
+    budgets = [
+        (phase.key, fields) for phase in phases for fields in phase.quota if fields.get("level") == "phase"
+    ]
+    if budgets:
+        lock(change, PLATFORM, feature)
+    for key, fields in budgets:
+        stated = {**fields, "feature": feature, "subject": key}
+        give(change, new_meter(new_id("mtr"), PLATFORM, "UTC", change.now, stated))
+
+
+def _record(change: Change, action: str, before: Meter | None, after: Meter | None) -> None:
+    shown = [as_json(meter) if meter else None for meter in (before, after)]
+    one = after or before
+    assert one is not None
+    tenant = None if one.shared else one.tenant_id
+    change.record(action, subject=one.id, tenant=tenant, before=shown[0], after=shown[1])
