@@ -429,19 +429,20 @@ class Ledger:
         for feature in features:
             meters.lock_gate(tx, feature, exclusive=False)
         tenant_ids = {operation.tenant_id for operation in operations}
-        revisions = meters.lock_owners(tx, tenant_ids) if tenant_ids else {}
+        known = [tenant_id for tenant_id in tenant_ids if self._live.get(tenant_id)]
+        revisions = meters.lock_owners(tx, tenant_ids, known)
         revisions[PLATFORM] = meters.shared_rev(tx)
         live = {tenant_id: self._meters(tx, tenant_id, number) for tenant_id, number in revisions.items()}
         by_id = {meter.id: meter for of_tenant in live.values() for meter in of_tenant}
         operations = [_rebuilt(operation, revisions, live) for operation in operations]
         now = self._database.now(tx) if at is None else at
-        known = holds.lock(tx, _ids(operations), _keys(operations))
+        found = holds.lock(tx, _ids(operations), _keys(operations))
         fresh = new_buckets(operations, now)
         unseen = [bucket for bucket in fresh if not self._opened.get(bucket.key)]
         meters.open_buckets(tx, unseen)
-        buckets = meters.lock_buckets(tx, bucket_keys(fresh, known))
+        buckets = meters.lock_buckets(tx, bucket_keys(fresh, found))
         gates = meters.gates(tx, features, tenant_ids)
-        replies, rows = decide(operations, by_id, gates, buckets, known, now)
+        replies, rows = decide(operations, by_id, gates, buckets, found, now)
         self.write(tx, rows, by_id)
         learned = {tenant_id: (number, live[tenant_id]) for tenant_id, number in revisions.items()}
         return _Applied(replies, now, learned, [bucket.key for bucket in unseen])
