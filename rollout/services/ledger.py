@@ -478,13 +478,7 @@ class Ledger:
             (reply,) = self._apply(change.tx, [operation_on(before, change.reason)]).replies
             after = _hold_of(reply)
             if not reply.moved:
-                raise Conflict(
-                    f"The hold is {after.state}; only an unknown one is ended by hand.",
-                    remedy="A hold that is held or dispatched is ended by its owner, or swept when its lease has passed."
-                    if after.state in OPEN
-                    else f"Nothing is left to do: {after.resolution}",
-                    hold=hold_json(after),
-                )
+                raise _not_in_doubt(after)
             change.record(
                 action,
                 subject=hold_id,
@@ -633,6 +627,19 @@ def _hold_of(reply: Reply) -> Hold:
     if reply.hold is None:
         raise NotFound("There is no such hold.")
     return reply.hold
+
+
+def _not_in_doubt(hold: Hold) -> Conflict:
+    """Shows who was faster, if somebody was."""
+    by = hold.evidence[-1]["by"] if hold.evidence else f"key:{hold.api_key_id}"
+    error = Conflict(
+        f"The hold is {hold.state}; only an unknown one is ended by hand.",
+        remedy="A hold that is held or dispatched is ended by its owner, or swept when its lease has passed.",
+        hold=hold_json(hold),
+    )
+    if hold.state not in OPEN:
+        error.remedy_text = f"It was ended by {by}: {hold.resolution or 'the vendor answered'}"
+    return error
 
 
 def _require(tx: Tx, hold_id: str) -> Hold:
