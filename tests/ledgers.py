@@ -16,7 +16,7 @@ from rollout.core.meters import Meter, Period, Unit
 from rollout.db import meters
 from rollout.db.engine import Database
 from rollout.services.ids import NewId
-from rollout.services.ledger import Ledger
+from rollout.services.ledger import Emit, Ledger
 
 NOON = 1_795_348_800  # 2026-11-22 12:00:00 UTC
 LEASE, GRACE = 120, 900
@@ -78,9 +78,15 @@ def ledger_on(
     grace: int = GRACE,
     new_id: NewId | None = None,
     sleep: Callable[[float], None] = lambda _: None,
+    emit: Emit = lambda *_: None,
 ) -> Ledger:
     return Ledger(
-        database, lease_seconds=lease, grace_seconds=grace, new_id=new_id or counting_ids(), sleep=sleep
+        database,
+        lease_seconds=lease,
+        grace_seconds=grace,
+        new_id=new_id or counting_ids(),
+        emit=emit,
+        sleep=sleep,
     )
 
 

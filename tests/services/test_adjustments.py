@@ -51,13 +51,10 @@ def told() -> Told:
 
 @pytest.fixture
 def ledger(database: Database, services: SimpleNamespace, told: Told) -> Ledger:
-    made = ledger_on(database)
-
     def emit(_tx: Tx, _now: int, type_: str, tenant: str | None, data: Mapping[str, Any]) -> None:
         told.append((type_, tenant, data["threshold"], data["used"]))
 
-    made._emit = emit  # type: ignore[assignment]
-    return made
+    return ledger_on(database, emit=emit)
 
 
 @pytest.fixture
