@@ -53,7 +53,7 @@ def select_many(
     postgres = _is_postgres(tx)
     sql = _select(table, tuple(columns), tuple(key), lock, postgres)
     json = _json(table, tuple(columns))
-    return [_decoded(row, json) for row in tx.exec_driver_sql(sql, (_objects(key, keys),))]
+    return [_decoded(row, json) for row in tx.exec_driver_sql(sql, (_objects(key, keys),)).all()]
 
 
 def _is_postgres(tx: Tx) -> bool:
