@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +21,7 @@ from rollout.db.engine import Database, Tx
 from rollout.errors import Conflict, InsufficientQuota, InvalidRequest, NotFound
 from rollout.services.adjustments import Adjustments
 from rollout.services.changes import Changes
+from rollout.services.events import Event
 from rollout.services.ids import new_id
 from rollout.services.ledger import Ledger
 from rollout.services.statements import Statements
@@ -51,8 +52,12 @@ def told() -> Told:
 
 @pytest.fixture
 def ledger(database: Database, services: SimpleNamespace, told: Told) -> Ledger:
-    def emit(_tx: Tx, _now: int, type_: str, tenant: str | None, data: Mapping[str, Any]) -> None:
-        told.append((type_, tenant, data["threshold"], data["used"]))
+    def emit(_tx: Tx, _now: int, events: Sequence[Event]) -> None:
+        told.extend(
+            (one.type, one.tenant_id, one.data["threshold"], one.data["used"])
+            for one in events
+            if one.type.startswith("quota.")
+        )
 
     return ledger_on(database, emit=emit)
 
