@@ -102,9 +102,11 @@ def test_a_worker_starts_its_jobs_and_stops_them(database: Database) -> None:
         ledger=ledger,
         images=SimpleNamespace(purge=_nothing),
         sessions=SimpleNamespace(forget=_nothing),
+        meters=SimpleNamespace(carry_out_plans=_nothing),
         requests=SimpleNamespace(flush=_nothing, forget=_nothing),
         jobs=SimpleNamespace(purge=_nothing, claim=lambda *_: []),
         webhooks=SimpleNamespace(deliver=_nothing),
+        resolutions=SimpleNamespace(look_into=_nothing),
         verifications=SimpleNamespace(nightly=_nothing),
     )
     jobs = Background(services)

@@ -83,6 +83,8 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     seed(settings)
     built = build(settings)
     built.features.kill(SEED, "image-analysis", "for its page")
+    hook = built.webhooks.add(SEED, "hooli", "https://example.com/hook", [], "for its page").webhook
+    built.webhooks.test(SEED, hook.id, "for its page")
     built.state.refresh()
     yield built
     built.close()

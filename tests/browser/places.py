@@ -85,6 +85,26 @@ def stopped(demo: Demo) -> str:
     return "/admin/kill/image-analysis?tenant=soylent"
 
 
+def webhook(demo: Demo) -> str:
+    """The page of a webhook that nobody listens to, with a message on it."""
+    token, api = demo.facts["admin"]["token"], f"{demo.url}/admin/api/v1/webhooks"
+    there = call("GET", f"{api}?tenant=hooli", key=token)[2]["data"]
+    if there:
+        return f"/admin/webhooks/{there[0]['id']}"
+    body = {"url": "http://127.0.0.1:9/hook", "tenant": "hooli", "reason": "its page is looked at"}
+    status, _, hook = call("POST", api, body, key=token)
+    assert status == 201, hook
+    assert call("POST", f"{api}/{hook['id']}/test", {"reason": "its page is looked at"}, key=token)[0] == 202
+    return f"/admin/webhooks/{hook['id']}"
+
+
+def job(demo: Demo) -> str:
+    """The page of that message."""
+    found = re.search(r"/admin/jobs/job_\w+", demo.html(webhook(demo)))
+    assert found
+    return found[0]
+
+
 def handle(demo: Demo) -> str:
     return f"/f/{demo.generate()['x-rollout-feedback']}"
 
@@ -118,6 +138,10 @@ PLACES = (
     Place("request", linked("/admin/requests/", on="/admin/requests")),
     Place("request-rated", linked("/admin/requests/", on="/admin/feedback")),
     Place("explain", f"/admin/explain?tenant=globex&feature={GENERATION}"),
+    Place("webhooks", "/admin/webhooks"),
+    Place("webhook", webhook),
+    Place("jobs", "/admin/jobs"),
+    Place("job", job),
     Place("audit", "/admin/audit"),
     Place("audit-verified", "/admin/audit/verify"),
     Place("kill", "/admin/kill"),
