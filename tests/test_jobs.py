@@ -104,7 +104,7 @@ def test_a_worker_starts_its_jobs_and_stops_them(database: Database) -> None:
         sessions=SimpleNamespace(forget=_nothing),
         meters=SimpleNamespace(carry_out_plans=_nothing),
         requests=SimpleNamespace(flush=_nothing, forget=_nothing),
-        jobs=SimpleNamespace(purge=_nothing, claim=lambda *_: []),
+        jobs=SimpleNamespace(lease_seconds=60, purge=_nothing, claim=lambda *_: []),
         webhooks=SimpleNamespace(deliver=_nothing),
         resolutions=SimpleNamespace(look_into=_nothing),
         verifications=SimpleNamespace(nightly=_nothing),
