@@ -77,8 +77,8 @@ def test_a_full_limit_is_named_with_its_figures_and_a_way_to_change_it(gate: Gat
     meter = gate.services.meters.add(SEED, "acme", own, "none for now")
     gate.services.state.refresh()
     viewer.get(f"/admin/requests/{gate.generate('acme').headers['x-request-id']}")
-    assert "the limit image-day was full, with 0 used and 0 held of 0." in viewer.text
-    assert "There is room again at" in viewer.text
+    assert "the limit image-day had no room for 1 image, with 0 used and 0 held of 0." in viewer.text
+    assert "It asked for 1 image, which can never fit." in viewer.text
     assert f'href="/admin/meters/{meter.id}"' in viewer.page.text
 
 

@@ -40,7 +40,7 @@ def test_a_full_limit_is_found_with_its_figures(demo: Demo, arrive: Callable[...
     admin = arrive(signed_in=True)
     page = look_up(admin, refused)
     expect(page.get_by_role("main")).to_contain_text(
-        "Refused: the limit image-day was full, with 1 used and 0 held of 1."
+        "Refused: the limit image-day had no room for 1 image, with 1 used and 0 held of 1."
     )
     admin.press(page.get_by_role("link", name="Look at the limit, or change it"))
     expect(page.get_by_role("heading", level=1)).to_have_text("image-day")
