@@ -88,7 +88,7 @@ class AnthropicMessages:
 
     def create(self, call: MessageCall) -> MessageAnswer:
         response = self._send("/v1/messages", call)
-        return decode(response.content, _id(response))
+        return decode(_whole(response), _id(response))
 
     @contextmanager
     def stream(self, call: MessageCall) -> Iterator[Iterator[MessageEvent]]:
@@ -99,17 +99,17 @@ class AnthropicMessages:
             response.close()
 
     def count_tokens(self, call: MessageCall) -> bytes:
-        return self._send("/v1/messages/count_tokens", call).content
+        return _whole(self._send("/v1/messages/count_tokens", call))
 
     def close(self) -> None:
         self._client.close()
 
     def _send(self, path: str, call: MessageCall, *, streaming: bool = False) -> httpx2.Response:
-        """The response to a 2xx; its body is unread where `streaming`. Raises PortError."""
+        """The response to a 2xx, its body unread: should it be lost, the id in its head is not. Raises PortError."""
         body, headers = encode(call)
         arguments: dict[str, Any] = {"content": body, "options": {"headers": headers}}
+        arguments.update(stream=True, stream_cls=anthropic.Stream[object])
         if streaming:
-            arguments.update(stream=True, stream_cls=anthropic.Stream[object])
             arguments["options"]["timeout"] = self._stream_timeout
         try:
             response: httpx2.Response = self._client.post(path, cast_to=httpx2.Response, **arguments)
@@ -215,6 +215,15 @@ def _told(
         return read_message_event(event.data, usage)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise Fault(f"an event that cannot be read: {error}", vendor_request_id=vendor_request_id) from error
+
+
+def _whole(response: httpx2.Response) -> bytes:
+    try:
+        return response.read()
+    except httpx2.HTTPError as error:
+        raise OutcomeUnknown(f"the answer was cut: {error!r}", vendor_request_id=_id(response)) from error
+    finally:
+        response.close()
 
 
 def _events(response: httpx2.Response) -> Iterator[Event]:

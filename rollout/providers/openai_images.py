@@ -127,7 +127,7 @@ class OpenAIImages:
 
     def generate(self, call: ImageCall) -> Finished:
         response = self._send(call)
-        return decode(response.content, _id(response))
+        return decode(_whole(response), _id(response))
 
     @contextmanager
     def stream(self, call: ImageCall) -> Iterator[Iterator[Partial | Finished]]:
@@ -141,7 +141,7 @@ class OpenAIImages:
         self._client.close()
 
     def _send(self, call: ImageCall) -> httpx2.Response:
-        """The response to a 2xx; its body is unread where a stream was asked for. Raises PortError."""
+        """The response to a 2xx, its body unread: should it be lost, the id in its head is not. Raises PortError."""
         headers = {"accept-encoding": "identity"}
         arguments: dict[str, Any]
         if call.request.operation == "edit":
@@ -152,7 +152,7 @@ class OpenAIImages:
             path, arguments = "/images/generations", {"content": encode_generation(call)}
         if call.request.stream:
             headers["accept"] = _EVENTS
-            arguments.update(stream=True, stream_cls=openai.Stream[object])
+        arguments.update(stream=True, stream_cls=openai.Stream[object])
         try:
             response: httpx2.Response = self._client.post(
                 path, cast_to=httpx2.Response, options={"headers": headers}, **arguments
@@ -336,6 +336,15 @@ def _together(finished: list[Finished]) -> Finished:
         pictures=tuple(picture for one in finished for picture in one.pictures),
         usage=total if len(told) == len(finished) else None,
     )
+
+
+def _whole(response: httpx2.Response) -> bytes:
+    try:
+        return response.read()
+    except httpx2.HTTPError as error:
+        raise OutcomeUnknown(f"the answer was cut: {error!r}", vendor_request_id=_id(response)) from error
+    finally:
+        response.close()
 
 
 def _events(response: httpx2.Response) -> Iterator[Event]:
