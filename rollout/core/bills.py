@@ -31,7 +31,7 @@ _TOKENS = [field.name for field in fields(Usage)]
 class Booked:
     """An entry with its meter; `ends` is its window's, `used` what that window had used after it.
 
-    Entries of one second count in the order of their ids.
+    Entries of one second count in the order of their ids, those of no hold last.
     """
 
     entry: Entry
