@@ -66,13 +66,14 @@ from rollout.core.meters import (
     limit_of,
     open_bucket,
 )
-from rollout.core.webhooks import EventType
+from rollout.core.outcomes import outcome
 from rollout.db import alerts, entries, holds, meters
 from rollout.db.engine import Database, Tx
 from rollout.errors import Conflict, InvalidRequest, LedgerUnavailable, NotFound, QuotaExceeded
 from rollout.providers.base import PortError
 from rollout.services.changes import Changes
 from rollout.services.denials import Denials
+from rollout.services.events import Event
 from rollout.services.ids import NewId
 from rollout.services.writer import Also, Task, Writer
 from rollout.sync.lru import LRU
@@ -81,8 +82,8 @@ __all__ = ["Actual", "Held", "HoldRequest", "Ledger", "Limit", "StoredResult", "
 
 log = structlog.get_logger()
 
-Emit = Callable[[Tx, int, EventType, str | None, Mapping[str, Any]], None]
-"""(tx, now, type, tenant, data): tells those who want to know, if and when the transaction commits."""
+Emit = Callable[[Tx, int, Sequence[Event]], None]
+"""(tx, now, events): tells those who want to know, if and when the transaction commits."""
 
 Doubt = Callable[[Tx, int, Hold], None]
 """(tx, now, hold): leaves a job that asks the vendor of a hold that became unknown, if and when the transaction commits."""
@@ -100,7 +101,7 @@ SWEPT_AT_ONCE = 100
 REMEMBERED_METERS, REMEMBERED_BUCKETS = 10_000, 50_000
 
 
-def _tell_nobody(tx: Tx, now: int, type_: EventType, tenant_id: str | None, data: Mapping[str, Any]) -> None:
+def _tell_nobody(tx: Tx, now: int, events: Sequence[Event]) -> None:
     """For books without an outbox."""
 
 
@@ -344,9 +345,8 @@ class Ledger:
         ends = {bucket.key: bucket.ends for bucket in rows.buckets}
         for alert in rows.alerts:
             alerts.add(tx, alert)
-            tenant_id = None if alert.tenant_id == PLATFORM else alert.tenant_id
             data = event_data(alert, by_id[alert.meter_id], ends[alert[:4]])
-            self._emit(tx, alert.at, event_type(alert), tenant_id, data)
+            self._emit(tx, alert.at, [Event(event_type(alert), alert.tenant_id, data)])
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -409,7 +409,7 @@ class Ledger:
             for task in batch:
                 if decided and isinstance(error, LedgerUnavailable):
                     self._take_back(task)
-                task.error = error
+                task.error = _own(error)
             return
         self._learn(applied)
         for task, reply in zip(batch, applied.replies, strict=True):
@@ -444,6 +444,8 @@ class Ledger:
         gates = meters.gates(tx, features, tenant_ids)
         replies, rows = decide(operations, by_id, gates, buckets, found, now)
         self.write(tx, rows, by_id)
+        moved = [reply.hold for reply in replies if reply.moved and reply.hold is not None]
+        self._emit(tx, now, [Event(*told) for told in map(outcome, moved) if told])
         learned = {tenant_id: (number, live[tenant_id]) for tenant_id, number in revisions.items()}
         return _Applied(replies, now, learned, [bucket.key for bucket in unseen])
 
@@ -618,6 +620,15 @@ def _why(error: BaseException | None) -> str:
     if error is None:
         return "left without an outcome"
     return f"{type(error).__name__}: {error.detail}" if isinstance(error, PortError) else type(error).__name__
+
+
+def _own(error: Exception) -> Exception:
+    """An error for one caller of many: each adds to it what its own answer says."""
+    if not isinstance(error, LedgerUnavailable):
+        return error
+    own = LedgerUnavailable(error.message, retry_after=error.retry_after)
+    own.__cause__ = error.__cause__
+    return own
 
 
 def _hold_of(reply: Reply) -> Hold:

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from rollout.core.audit import Actor
 from rollout.core.decisions import GENERATION, TenantFacts
-from rollout.core.holds import Hold, HoldRequest
+from rollout.core.holds import Hold, HoldRequest, Reserve
 from rollout.core.kills import EVERYONE, Kill
 from rollout.core.meters import Meter
 from rollout.core.tenants import Tenant
@@ -39,6 +39,7 @@ from rollout.errors import (
 )
 from rollout.providers import base as port
 from rollout.services.ledger import KEY_SECONDS, Held, Ledger, Swept
+from rollout.services.writer import Task
 
 IMAGES, MONEY = meter("image", "day", 3), meter("usd_micro", "month", 500_000)
 SPEED, SLOTS = meter("request", "minute", 60), meter("slot", "concurrent", 4)
@@ -738,3 +739,19 @@ def test_a_charge_cannot_be_written_twice_even_by_mistake(ledger: Ledger, databa
         charge = next(one for one in entries.of_hold(tx, "acme", held.id) if one.kind == "settle")
     with pytest.raises(sa.exc.IntegrityError), database.write() as tx:
         entries.add(tx, [charge._replace(id="another")])
+
+
+def test_callers_who_fail_together_get_an_error_each(
+    ledger: Ledger, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> Any:
+        raise LedgerUnavailable(retry_after=2)
+
+    monkeypatch.setattr(database, "write", away)
+    tasks = [Task(Reserve(f"hold_{number}", request(IMAGES), LEASE)) for number in (1, 2)]
+    ledger._carry_out(tasks)
+    first, second = (task.error for task in tasks)
+    assert isinstance(first, LedgerUnavailable)
+    assert isinstance(second, LedgerUnavailable)
+    assert first is not second
+    assert first.members is not second.members
