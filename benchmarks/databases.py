@@ -37,7 +37,8 @@ def made_of(kind: Kind) -> Iterator[Make]:
 
 @contextmanager
 def server() -> Iterator[postgres.Run]:
-    run = postgres.Run.begin(postgres.DURABLE)
+    """A PostgreSQL of our own. Raises `postgres.Unavailable`."""
+    run = postgres.Run.begin(durable=True)
     try:
         yield run
     finally:

@@ -40,15 +40,18 @@ class Unavailable(Exception):
 class Run:
     """What the processes of one test run share: a folder, and in it a server once somebody needs it."""
 
-    def __init__(self, folder: Path, options: str = FAST_AND_FORGETFUL) -> None:
-        self._folder, self._options = folder, options
+    def __init__(self, folder: Path, durable: bool = False) -> None:
+        self._folder, self._durable = folder, durable
         self._prefix = f"phasegate_test_{folder.name.rpartition('-')[2]}"
         self._alive: IO[str] | None = None
 
     @classmethod
-    def begin(cls, options: str = FAST_AND_FORGETFUL) -> Run:
-        """For the process that ends last; while it lives it holds the lock on `alive`."""
-        run = cls(Path(tempfile.mkdtemp(prefix="phasegate-")), options)
+    def begin(cls, durable: bool = False) -> Run:
+        """For the process that ends last; while it lives it holds the lock on `alive`.
+
+        `durable`: with a server of its own in any case, which flushes to the disk at every commit.
+        """
+        run = cls(Path(tempfile.mkdtemp(prefix="phasegate-")), durable)
         run._alive = (run.folder / "alive").open("w")
         fcntl.flock(run._alive, fcntl.LOCK_EX)
         return run
@@ -66,13 +69,19 @@ class Run:
             if not address.exists():
                 _watch(self._folder)
                 try:
-                    url = os.environ.get("TEST_PG_URL") or _start(self._folder, self._options)
+                    given = None if self._durable else os.environ.get("TEST_PG_URL")
+                    url = given or _start(self._folder, DURABLE if self._durable else FAST_AND_FORGETFUL)
                     Server(url, self._prefix).make_template()
                 except (Unavailable, psycopg.OperationalError) as error:
                     reason.write_text(" ".join(str(error).split()))
                     raise Unavailable(reason.read_text()) from error
                 address.write_text(url)
             return Server(address.read_text(), self._prefix)
+
+    def crash(self) -> None:
+        """Stop the server that this run started as a power cut would, and start it again."""
+        restart = [binaries_in(self._folder) / "pg_ctl", "restart", "-D", self._folder / "data"]
+        _call([*restart, "-m", "immediate", "-w", "-l", self._folder / "log"])
 
     def end(self) -> None:
         """Stop the server that this run started, or leave the given one as it was found."""
