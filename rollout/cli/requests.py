@@ -29,6 +29,9 @@ COLUMNS = ("request_id", "at", "tenant", "status", "code", "route", "message")
 
 TOPUP_COLUMNS = ("id", "amount", "effective", "ends_at", "created_by", "reason")
 ENTRY_COLUMNS = ("at", "kind", "name", "d_used", "d_held", "used", "actor", "reason", "id")
+TOLD_ABOVE = ("limits", "lines")
+"""Figures of events that stand in the parts above them."""
+
 ADJUSTMENT_COLUMNS = ("id", "at", "feature", "unit", "amount", "created_by", "reason")
 
 since_option = click.option(
@@ -107,7 +110,8 @@ def show_(any_id: str, as_json: bool) -> None:
     if money is not None:
         _print_part("money", money, lines=(), entries=ENTRY_COLUMNS, adjustments=ADJUSTMENT_COLUMNS)
     for event in events:
-        _print_part(f"{event['at'] or '':<20}  {event['kind']}", {**event["links"], **event["values"]})
+        told = {name: value for name, value in event["values"].items() if name not in TOLD_ABOVE}
+        _print_part(f"{event['at'] or '':<20}  {event['kind']}", {**event["links"], **told})
 
 
 def _print_part(title: str, values: dict[str, Any], **lists: Sequence[str]) -> None:
