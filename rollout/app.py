@@ -42,6 +42,7 @@ from rollout.errors import LedgerUnavailable
 from rollout.services import catalogue, providers
 from rollout.services.access import Access
 from rollout.services.adjustments import Adjustments
+from rollout.services.alerts import Alerts
 from rollout.services.analyze import Analyze
 from rollout.services.audit import AuditLog
 from rollout.services.changes import Changes
@@ -111,7 +112,7 @@ def build(
     )
     state, workers = State(database, secret, clock=clock), Workers(database)
     features = Features(database, changes, state, ledger, workers, clock=clock)
-    plans = Plans(database, changes)
+    plans = Plans(database, changes, new_id)
     passwords = Passwords()
     statements = Statements(database)
     vendors = providers.connect(settings) if connect else providers.Disconnected()
@@ -136,6 +137,7 @@ def build(
         grants=Grants(database, changes, new_id),
         access=Access(database, changes, new_id),
         meters=Meters(database, changes, new_id),
+        alerts=Alerts(database),
         topups=TopUps(database, changes, ledger, new_id),
         adjustments=Adjustments(database, changes, ledger, new_id),
         models=Models(features, models, vendors),

@@ -7,6 +7,7 @@ from flask import Blueprint
 from . import (
     access_requests,
     adjustments,
+    alerts,
     audit,
     explain,
     features,
@@ -37,6 +38,7 @@ NOUNS = (
     grants,
     access_requests,
     meters,
+    alerts,
     topups,
     adjustments,
     holds,

@@ -27,7 +27,7 @@ from .room import room
 routes = Blueprint("tenants", __name__)
 
 COLUMNS = ("id", "name", "tz", "state", "attributes", "allowed", "reason")
-SHOWN_METERS, SHOWN_KEYS, SHOWN_CHANGES = 100, 20, 10
+SHOWN_METERS, SHOWN_KEYS, SHOWN_CHANGES, SHOWN_ALERTS = 100, 20, 10, 5
 
 
 def _attributes(sent: Any) -> dict[str, str]:
@@ -126,6 +126,7 @@ def shown(tenant_id: str) -> Answer:
         now=time.time(),
         cap_form=cap_form,
         limits=wired.meters.limits(tenant=tenant_id, limit=SHOWN_METERS),
+        told=wired.alerts.page(tenant=tenant_id, limit=SHOWN_ALERTS),
         keys=wired.keys.page(tenant_id, usable=True, after=None, limit=SHOWN_KEYS),
         waiting=wired.access.page(tenant=tenant_id, state="waiting", after=None, limit=len(FEATURES)),
         ratings=wired.feedback.figures(FiguresQuery(tenant=tenant_id)).total,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from rollout.web.language import N_, _, money, ngettext
+from rollout.web.language import N_, _, money, ngettext, percent
 
 Tone = Literal["good", "bad", "warn", "calm"]
 """Which shape and colour a state is shown in; never the only sign of it."""
@@ -231,6 +231,15 @@ def period(code: str) -> str:
     return _said(PERIODS, code)
 
 
+def level(code: str) -> str:
+    return _said(LEVELS, code)
+
+
+def threshold(reached: int) -> str:
+    """What an alert told, in percent of the cap; 0: a request did not fit."""
+    return _("%(share)s used", share=percent(reached / 100)) if reached else _("a request did not fit")
+
+
 def amount(value: int, unit: str) -> str:
     """So much of a unit: `3 images`."""
     match unit:
@@ -247,10 +256,6 @@ def amount(value: int, unit: str) -> str:
 def limit(cap: int, unit: str, period: str) -> str:
     """A cap and its period: `3 images a day`."""
     return _(LIMITS[period], amount=amount(cap, unit))
-
-
-def level(code: str) -> str:
-    return _said(LEVELS, code)
 
 
 def role(code: str) -> str:

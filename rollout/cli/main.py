@@ -32,6 +32,7 @@ COMMANDS = {
         "rollout.cli.access_requests:access_requests",
         "Who asks for access: list, show, approve, deny.",
     ),
+    "alerts": ("rollout.cli.alerts:alerts", "What was told of windows that fill: list."),
     "meters": ("rollout.cli.meters:meters", "Quotas: list, show, add, set, revoke."),
     "topups": ("rollout.cli.topups:topups", "Room beyond a meter's cap: list, show, add, void."),
     "adjustments": (

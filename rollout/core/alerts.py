@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from rollout.core.meters import PLATFORM, Bucket, Meter
 from rollout.core.times import rfc3339
 from rollout.core.webhooks import EventType
+from rollout.errors import InvalidRequest
 
 EXHAUSTED = 0
 """The threshold of "a request did not fit": 100 % is never reached when the last request is too large."""
@@ -24,6 +25,43 @@ class Alert(NamedTuple):
     used: int
     held: int
     at: int
+
+
+class Place(NamedTuple):
+    """Where an alert stands in the list of all, which is in order of time."""
+
+    at: int
+    meter_id: str
+    subject: str
+    start: int
+    threshold: int
+
+
+class Told(NamedTuple):
+    """An alert with its meter, and the end of the window that it was about (None: never)."""
+
+    alert: Alert
+    meter: Meter
+    ends: int | None
+
+    @property
+    def place(self) -> Place:
+        return Place(*(getattr(self.alert, name) for name in Place._fields))
+
+
+def place_text(place: Place) -> str:
+    return "/".join(map(str, place))
+
+
+def parse_place(cursor: str) -> Place:
+    """Raises InvalidRequest."""
+    try:
+        at, meter_id, subject, start, threshold = cursor.split("/")
+        return Place(int(at), meter_id, subject, int(start), int(threshold))
+    except ValueError:
+        raise InvalidRequest(
+            "A cursor is one that the page before gave as `next_cursor`.", param="cursor"
+        ) from None
 
 
 def crossed(meter: Meter, before: int, bucket: Bucket, now: int) -> list[int]:
@@ -57,3 +95,8 @@ def event_data(alert: Alert, meter: Meter, ends: int | None) -> dict[str, Any]:
         "held": alert.held,
         "window": {"start": rfc3339(alert.start), "ends": rfc3339(ends)},
     }
+
+
+def alert_json(told: Told) -> dict[str, Any]:
+    """The shape that admins see: what a webhook tells, and when."""
+    return {"at": rfc3339(told.alert.at), **event_data(*told)}

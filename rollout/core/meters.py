@@ -195,6 +195,11 @@ class Meter:
         return tuple(zone for zone in self.zones if zone[1] != self.tz)
 
     @property
+    def last_tz(self) -> str:
+        """The time zone that it counts in when all that is planned has come."""
+        return self.zones[-1][1] if self.zones else self.tz
+
+    @property
     def due_at(self) -> int | None:
         """When the first of what is planned for it is to happen; None: nothing is."""
         planned = [at for at, _ in (*self.scheduled[:1], *self.zones_to_come)]

@@ -118,7 +118,8 @@ def with_windows(
 ) -> list[tuple[Meter, Bucket | None]]:
     """Those that are not archived, in order of tenant and id, beginning after `after`; each with the window that began last.
 
-    That window may have ended. Not `shared`: without those of PLATFORM. `above`: only those of whose open window more than so many percent of the cap are taken.
+    That window may have ended. Not `shared`: without those of PLATFORM. `above`: only those of whose open window more than so many
+    percent of the cap are taken.
     """
     other = bucket.alias()
     last = sa.select(sa.func.max(other.c.start)).where(
@@ -228,22 +229,42 @@ def set_caps(tx: Tx, changed: Meter, now: int) -> None:
     of_meter = sa.and_(bucket.c.tenant_id == changed.tenant_id, bucket.c.meter_id == changed.id, is_open)
     plain = sa.update(bucket).where(of_meter, bucket.c.topups.is_(None))
     tx.execute(plain.values(cap=changed.cap_at(now) + bucket.c.topped))
-    topped = sa.select(*BUCKET).where(of_meter, bucket.c.topups.is_not(None)).order_by(*bucket.primary_key)
-    for one in [bucket_of(row) for row in tx.execute(topped.with_for_update())]:
+    for one in topped(tx, changed, now).values():
         this = [column == value for column, value in zip(bucket.primary_key, one.key, strict=True)]
         tx.execute(sa.update(bucket).where(*this).values(cap=one.cap_by(changed, now)))
 
 
-def fullest(tx: Tx, of: Meter, start: int, *, among: int, limit: int) -> tuple[list[Bucket], int]:
-    """The windows that began at `start` and have most used and held, of at most `among`; and of how many."""
+def topped(tx: Tx, of: Meter, now: int) -> dict[BucketKey, Bucket]:
+    """The meter's open windows, and those ahead, that have top-ups; locked."""
+    query = sa.select(*BUCKET).where(
+        bucket.c.tenant_id == of.tenant_id,
+        bucket.c.meter_id == of.id,
+        bucket.c.ends.is_(None) | (bucket.c.ends > now),
+        bucket.c.topups.is_not(None),
+    )
+    found = map(bucket_of, tx.execute(query.order_by(*bucket.primary_key).with_for_update()))
+    return {one.key: one for one in found}
+
+
+def close_ahead(tx: Tx, of: Meter, since: int) -> bool:
+    """Remove the meter's windows that begin at `since` or later; False where one of them has something in it."""
+    ahead = sa.and_(bucket.c.tenant_id == of.tenant_id, bucket.c.meter_id == of.id, bucket.c.start >= since)
+    filled = (bucket.c.used + bucket.c.held + bucket.c.topped != 0) | bucket.c.topups.is_not(None)
+    if tx.execute(sa.select(sa.exists().where(ahead, filled))).scalar_one():
+        return False
+    tx.execute(sa.delete(bucket).where(ahead))
+    return True
+
+
+def fullest(tx: Tx, of: Meter, start: int, *, among: int, limit: int) -> list[Bucket]:
+    """The windows that began at `start` and have most used and held, of at most `among`."""
     window = sa.select(*BUCKET).where(
         bucket.c.tenant_id == of.tenant_id, bucket.c.meter_id == of.id, bucket.c.start == start
     )
     looked_at = window.limit(among).subquery()
     taken = looked_at.c.used + looked_at.c.held
-    top = sa.select(looked_at, sa.func.count().over()).order_by(taken.desc(), looked_at.c.subject).limit(limit)
-    rows = list(tx.execute(top))
-    return [bucket_of(row[:-1]) for row in rows], rows[0][-1] if rows else 0
+    top = sa.select(looked_at).order_by(taken.desc(), looked_at.c.subject).limit(limit)
+    return [bucket_of(row) for row in tx.execute(top)]
 
 
 def _buckets(tx: Tx, keys: Collection[BucketKey], *, lock: bool) -> dict[BucketKey, Bucket]:

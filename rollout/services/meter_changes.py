@@ -13,17 +13,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rollout.core.decisions import FEATURES
+from rollout.core.holds import Books
 from rollout.core.meters import PLATFORM, Meter, default_name
 from rollout.core.plans import Phase
 from rollout.core.schedule import overlaps, revise
-from rollout.db import meters
+from rollout.db import entries, meters
 from rollout.errors import Conflict, InvalidRequest
 from rollout.services.changes import Change, as_json
 from rollout.services.ids import NewId
 
 
 def lock(change: Change, tenant_id: str, feature: str | None) -> None:
-    """To be called before its meters are written: no hold is made on them until the change is done.
+    """To be called before its meters are written: no hold is made on them until the change is done, and then on the new ones.
 
     Shared ones have no owner that holds lock, so that these wait at the gate of the meter's feature, or at all of them.
     """
@@ -31,6 +32,7 @@ def lock(change: Change, tenant_id: str, feature: str | None) -> None:
         for name in sorted(FEATURES) if feature is None else [feature]:
             meters.lock_gate(change.tx, name, exclusive=True)
     meters.lock_owners(change.tx, [tenant_id])
+    meters.bump_meter_rev(change.tx, tenant_id)
 
 
 def new_meter(meter_id: str, tenant_id: str, tz: str, now: int, fields: Mapping[str, Any]) -> Meter:
@@ -82,22 +84,40 @@ def add(change: Change, added: Meter) -> None:
                 remedy="Change that meter.",
             )
     meters.add(change.tx, added)
-    meters.bump_meter_rev(change.tx, added.tenant_id)
     _record(change, "meter.added", None, added)
 
 
 def put(change: Change, before: Meter, after: Meter) -> None:
     """Nothing is written where nothing changed."""
     if after is not before:
+        _end_topups(change, before)
+        _move_windows(change, before, after)
         meters.put(change.tx, after)
         meters.set_caps(change.tx, after, change.now)
-        meters.bump_meter_rev(change.tx, after.tenant_id)
         _record(change, "meter.changed", before, after)
+
+
+def _end_topups(change: Change, before: Meter) -> None:
+    """Those that have expired, by the caps under which they did."""
+    topped = meters.topped(change.tx, before, change.now)
+    rows = Books({before.id: before}, topped, (), change.now).rows()
+    meters.put_buckets(change.tx, rows.buckets)
+    entries.add(change.tx, rows.entries)
+
+
+def _move_windows(change: Change, before: Meter, after: Meter) -> None:
+    """Windows that top-ups opened ahead in another time zone are opened anew when their time comes."""
+    moved = [since for since, _ in {*before.zones} ^ {*after.zones} if since > change.now]
+    if moved and not meters.close_ahead(change.tx, after, min(moved)):
+        raise Conflict(
+            f"{after.name} has top-ups in windows to come, which another time zone would move.",
+            param="tz",
+            remedy="Void them, change the time zone, and give them anew.",
+        )
 
 
 def archive(change: Change, old: Meter) -> None:
     meters.archive(change.tx, old, change.now)
-    meters.bump_meter_rev(change.tx, old.tenant_id)
     _record(change, "meter.archived", old, None)
 
 

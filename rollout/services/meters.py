@@ -17,7 +17,7 @@ from rollout.core.schedule import revise
 from rollout.core.times import check_ahead
 from rollout.db import entries, keys, meters, plans
 from rollout.db.engine import Database, Tx
-from rollout.errors import InvalidRequest, NotFound
+from rollout.errors import Conflict, InvalidRequest, NotFound
 from rollout.services import meter_changes, tenants
 from rollout.services.changes import Change, Changes, as_json
 from rollout.services.ids import NewId
@@ -44,14 +44,6 @@ class Booked:
     d_used: int
     d_held: int
     used: int
-
-
-@dataclass(frozen=True)
-class Subjects:
-    """The fullest of the open windows of a meter that has one a key or end user; not `complete`: of 10,000 of them."""
-
-    top: list[Limit]
-    complete: bool
 
 
 class Meters:
@@ -82,7 +74,7 @@ class Meters:
         """How meters stand in their window of now, in order of tenant and id, from after those of `after`; of one tenant
         (PLATFORM: the shared ones), or of all, with those that they share or (not `shared`) without.
 
-        One that has a window for each key or end user counts 0 here: see `subjects`. `above`: only those of which more than so many
+        One that has a window for each key or end user counts 0 here: see `windows`. `above`: only those of which more than so many
         percent are used or held.
         """
         with self._database.read() as tx:
@@ -105,13 +97,16 @@ class Meters:
             }
         return [_standing(meter, own.get(meter.id, bucket), now) for meter, bucket in found]
 
-    def subjects(self, meter: Meter, *, limit: int) -> Subjects:
-        """How a meter stands that has a window for each key or end user, the fullest first."""
+    def windows(self, meter: Meter, *, limit: int) -> list[Limit]:
+        """How a meter stands in its window of now; where each key or end user has one, in the fullest of (at most 10,000) them."""
         with self._database.read() as tx:
             now = self._database.now(tx)
-            start = open_bucket(meter, now).start
-            found, examined = meters.fullest(tx, meter, start, among=EXAMINED_SUBJECTS, limit=limit)
-        return Subjects([limit_of(meter, bucket, now) for bucket in found], examined < EXAMINED_SUBJECTS)
+            if meter.only_subject is None:
+                start = open_bucket(meter, now).start
+                full = meters.fullest(tx, meter, start, among=EXAMINED_SUBJECTS, limit=limit)
+                return [limit_of(meter, bucket, now) for bucket in full]
+            key = open_bucket(meter, now, meter.only_subject).key
+            return [_standing(meter, meters.read_buckets(tx, [key]).get(key), now)]
 
     def standing(self, meter_id: str) -> tuple[Limit, list[Booked]]:
         """How a meter stands in its window of now, and what counted there lately, newest first. Raises NotFound."""
@@ -140,8 +135,11 @@ class Meters:
             if meter.name == name:
                 return meter
         names = ", ".join(meter.name for meter in found) or "none"
-        whose = "the shared ones" if tenant_id is None else tenant_id
-        raise NotFound(f"There is no meter {name!r} among those of {whose}: {names}.", param="meter")
+        if tenant_id is None:
+            raise NotFound(
+                f"No meter that tenants share is called {name!r}; there are: {names}.", param="meter"
+            )
+        raise NotFound(f"{tenant_id} has no meter {name!r}; it has: {names}.", param="meter")
 
     def add(
         self,
@@ -262,10 +260,10 @@ def _quota_of_phase(tx: Tx, feature: str) -> Sequence[Mapping[str, Any]]:
 
 @contextmanager
 def _in_list(position: int) -> Iterator[None]:
-    """An InvalidRequest from the block says which one of the list is wrong."""
+    """What is wrong in the block is said of this one of the list."""
     try:
         yield
-    except InvalidRequest as wrong:
+    except (InvalidRequest, Conflict) as wrong:
         where = f"meters.{position}.{wrong.members['param']}"
         raise InvalidRequest(wrong.message, remedy=wrong.remedy_text, param=where) from None
 

@@ -1,8 +1,8 @@
 """Plans: where a feature stands among its phases, and the moves from one to the next.
 
-Each move is one change with its audit entry. It is based on the version that was read before it
-began, whether the caller sent one or not: of two advances at the same time one is refused, never
-two phases taken at once.
+Each move is one change with its audit entry, and brings the budgets of the phases that it opens. It is
+based on the version that was read before it began, whether the caller sent one or not: of two advances
+at the same time one is refused, never two phases taken at once.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ from rollout.db import facts, plans
 from rollout.db.engine import Database, Tx
 from rollout.errors import NotFound
 from rollout.services.changes import Change, Changes
+from rollout.services.ids import NewId
+from rollout.services.meter_changes import give_budgets
 from rollout.services.tenants import check_version
 from rollout.sync import embedded
 
@@ -95,10 +97,11 @@ class Plans:
         self,
         database: Database,
         changes: Changes,
+        new_id: NewId,
         *,
         new_salt: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
-        self._database, self._changes, self._new_salt = database, changes, new_salt
+        self._database, self._changes, self._new_id, self._new_salt = database, changes, new_id, new_salt
 
     def ensure_plan(self, change: Change, feature: str = GENERATION, phase: str = "private_beta") -> None:
         """Give the feature the default plan, standing at `phase`, unless it has a plan already."""
@@ -108,6 +111,7 @@ class Plans:
         running = RunningPlan(plan, Run(1, phase, "running", change.now, change.actor.name))
         plans.add(change.tx, running, change.now)
         change.record("plan.added", subject=feature, tenant=None, before=None, after=plan_json(running))
+        give_budgets(change, self._new_id, feature, running.open_phases)
 
     def list(self) -> list[dict[str, Any]]:
         with self._database.read() as tx:
@@ -277,6 +281,9 @@ class Plans:
             change.record(
                 action, subject=feature, tenant=None, before=_standing(before), after=_standing(after)
             )
+            if moved.ended is not None:
+                opened = after.plan.phases[before.position + 1 : after.position + 1] or (after.phase,)
+                give_budgets(change, self._new_id, feature, opened)
             change.tell("phase.changed", None, {"feature": feature, **_standing(after)})
         return after
 

@@ -10,6 +10,7 @@ from rollout.db.engine import Database
 from rollout.providers.base import Providers
 from rollout.services.access import Access
 from rollout.services.adjustments import Adjustments
+from rollout.services.alerts import Alerts
 from rollout.services.analyze import Analyze
 from rollout.services.audit import AuditLog
 from rollout.services.changes import Changes
@@ -63,6 +64,7 @@ class Services:
     grants: Grants
     access: Access
     meters: Meters
+    alerts: Alerts
     topups: TopUps
     adjustments: Adjustments
     models: Models

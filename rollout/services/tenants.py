@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollout.core.audit import Actor
+from rollout.core.schedule import revise
 from rollout.core.tenants import Tenant, TenantState
-from rollout.db import tenants
+from rollout.db import meters, tenants
 from rollout.db.engine import Database, Tx
 from rollout.errors import Conflict, NotFound, StaleVersion
-from rollout.services.changes import Changes, as_json
+from rollout.services import meter_changes
+from rollout.services.changes import Change, Changes, as_json
 
 
 class Tenants:
@@ -61,7 +63,10 @@ class Tenants:
         based_on: int | None = None,
         dry_run: bool = False,
     ) -> Tenant:
-        """Set `fields` (name, tz, attributes); raises NotFound, StaleVersion, InvalidRequest."""
+        """Set `fields` (name, tz, attributes); raises NotFound, StaleVersion, InvalidRequest.
+
+        Meters that count in the tenant's time zone follow it from the end of their open window on; one in another zone keeps it.
+        """
         return self._revise(
             actor, "tenant.changed", tenant_id, fields, reason, based_on=based_on, dry_run=dry_run
         )
@@ -96,7 +101,16 @@ class Tenants:
             change.record(
                 action, subject=after.id, tenant=after.id, before=as_json(before), after=as_json(after)
             )
+            if after.tz != before.tz:
+                _carry_meters(change, before, after.tz)
         return after
+
+
+def _carry_meters(change: Change, before: Tenant, tz: str) -> None:
+    for meter in meters.live(change.tx, before.id):
+        if meter.last_tz == before.tz:
+            meter_changes.lock(change, before.id, meter.feature)
+            meter_changes.put(change, meter, revise(meter, {"tz": tz}, change.now))
 
 
 def require(tx: Tx, tenant_id: str) -> Tenant:

@@ -52,6 +52,7 @@ COMMAND_OF = {
     "GET /access-requests/<request_id>": "access-requests show",
     "POST /access-requests/<request_id>/approve": "access-requests approve",
     "POST /access-requests/<request_id>/deny": "access-requests deny",
+    "GET /alerts": "alerts list",
     "GET /meters": "meters list",
     "GET /meters/<meter_id>": "meters show",
     "POST /meters": "meters add",

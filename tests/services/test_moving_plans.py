@@ -18,6 +18,7 @@ from rollout.db.engine import Database
 from rollout.errors import Conflict, InvalidRequest, NotFound, StaleVersion
 from rollout.services import plans as plans_module
 from rollout.services.changes import Change, Changes
+from rollout.services.ids import new_id
 from rollout.services.plans import Plans
 
 
@@ -159,7 +160,7 @@ def test_of_two_advances_at_once_one_is_refused(services: SimpleNamespace, datab
                 yield change
 
     with pytest.raises(StaleVersion):
-        Plans(database, Overtaken(database)).advance(BOB, GENERATION, "mine too")
+        Plans(database, Overtaken(database), new_id).advance(BOB, GENERATION, "mine too")
     assert standing(services) == ("wider_beta", "running", 2)
 
 
