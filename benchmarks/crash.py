@@ -29,6 +29,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from benchmarks.databases import KINDS, Kind, made_of, server
+from benchmarks.storm import is_wanted
 from rollout import log
 from rollout.core.meters import MAX_AMOUNT, Meter
 from rollout.db import meters
@@ -108,14 +109,14 @@ def run(kind: Kind, seconds: float, disasters: int) -> Told:
 
 
 def _worker(url: str, vendor: Path, seed: int) -> None:
-    """Works until it is killed."""
+    """Works until it is killed, or nobody is left to do so."""
     log.configure("critical", "text")
     ledger = _ledger(Database(url))
     notes = os.open(vendor, os.O_WRONLY | os.O_APPEND)
     for number in range(THREADS):
         caller = random.Random(f"{seed} {number}")
         threading.Thread(target=_call_on_and_on, args=(ledger, notes, caller), daemon=True).start()
-    while True:
+    while is_wanted():
         time.sleep(LEASE / 3)
         with contextlib.suppress(LedgerUnavailable):
             ledger.renew_leases()
@@ -125,7 +126,7 @@ def _sweeper(url: str) -> None:
     """What jobs do in each worker."""
     log.configure("critical", "text")
     ledger = _ledger(Database(url))
-    while True:
+    while is_wanted():
         time.sleep(LEASE / 6)
         with contextlib.suppress(LedgerUnavailable):
             ledger.sweep()
@@ -208,7 +209,7 @@ class _Stage:
                 _end(worker)
 
     def _start(self, target: Callable[..., None], *arguments: object) -> BaseProcess:
-        process = self._processes.Process(target=target, args=arguments)
+        process = self._processes.Process(target=target, args=arguments, daemon=True)
         process.start()
         return process
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import multiprocessing
+import os
 import random
 import threading
 import time
@@ -189,7 +190,7 @@ def run(url: str, storm: Storm) -> list[str]:
     with closing(ClockedDatabase(url, lambda: clock.value)) as database:
         _prepare(database, storm)
         processes: list[BaseProcess] = [
-            context.Process(target=_process, args=(url, storm, number, clock, go, over, answers))
+            context.Process(target=_process, args=(url, storm, number, clock, go, over, answers), daemon=True)
             for number in range(PROCESSES)
         ]
         for process in processes:
@@ -222,9 +223,17 @@ def _process(url: str, storm: Storm, number: int, clock: Any, go: Any, over: Any
             thread.start()
         while not over.wait(0.05):
             shop.refresh()
+            if not is_wanted():
+                os._exit(1)
         for thread in threads:
             thread.join()
     answers.put(shop.told)
+
+
+def is_wanted() -> bool:
+    """Whether the process that started this one is still there."""
+    parent = multiprocessing.parent_process()
+    return parent is not None and parent.is_alive()
 
 
 class _Shop:
