@@ -80,16 +80,18 @@ def check_at(at: int, since: int, now: int) -> None:
         raise InvalidRequest(f"at must not lie before the tenant was added, on {rfc3339(since)}.", param="at")
 
 
-def windows(adjustment: Adjustment, meters: Iterable[Meter]) -> list[tuple[Meter, Bucket]]:
-    """Where it is booked: the windows at its time, as they are before anybody used them, in order of locking.
+def windows(
+    adjustment: Adjustment, meters: Iterable[Meter], opened: Mapping[str, Bucket]
+) -> list[tuple[Meter, Bucket]]:
+    """Where it is booked: the windows at its time, in order of locking; one that nobody used is as it begins.
 
-    `meters` are those that the tenant had at that time.
+    `meters` are those with lasting windows that the tenant had at that time, `opened` their windows of then that there are: a time zone may
+    have changed since.
     """
     found = [
-        (meter, open_bucket(meter, adjustment.at))
+        (meter, opened.get(meter.id) or open_bucket(meter, adjustment.at))
         for meter in meters
         if meter.level in ("tenant", "feature")
-        and meter.lasts
         and meter.in_force(adjustment.at)
         and meter.counts(adjustment.feature, adjustment.unit)
     ]

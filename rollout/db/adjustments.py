@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, fields
 
 import sqlalchemy as sa
 
 from rollout.core.adjustments import Adjustment
-from rollout.core.meters import Meter
+from rollout.core.meters import Bucket, Meter
 from rollout.db import meters
 from rollout.db.engine import Tx
-from rollout.db.tables import adjustment, meter
+from rollout.db.tables import adjustment, bucket, meter
 
 _QUERY = sa.select(*(adjustment.c[column.name] for column in fields(Adjustment)))
 
@@ -42,3 +43,15 @@ def meters_at(tx: Tx, tenant_id: str, at: int) -> list[Meter]:
         meter.c.archived_at.is_(None) | (meter.c.archived_at > at),
     )
     return [meters.meter_of(row) for row in tx.execute(query).mappings()]
+
+
+def windows_at(tx: Tx, tenant_id: str, meter_ids: Collection[str], at: int) -> dict[str, Bucket]:
+    """The windows of these meters, by meter, in which that time lies, as far as there are any; not those of one key or user."""
+    query = sa.select(*meters.BUCKET).where(
+        bucket.c.tenant_id == tenant_id,
+        bucket.c.meter_id.in_(meter_ids),
+        bucket.c.subject == "",
+        bucket.c.start <= at,
+        bucket.c.ends.is_(None) | (bucket.c.ends > at),
+    )
+    return {one.meter_id: one for one in map(meters.bucket_of, tx.execute(query))}

@@ -13,7 +13,12 @@ from rollout.db.tables import bucket, topup
 _WINDOW = ("tenant_id", "meter_id", "subject", "start")
 _QUERY = sa.select(
     *(bucket.c.ends if column.name == "ends" else topup.c[column.name] for column in fields(TopUp))
-).join_from(topup, bucket, sa.and_(*(bucket.c[name] == topup.c[name] for name in _WINDOW)))
+).join_from(
+    topup,
+    bucket,
+    sa.and_(*(bucket.c[name] == topup.c[name] for name in _WINDOW)),
+    isouter=True,  # of a void one the window may be gone
+)
 
 
 def get(tx: Tx, topup_id: str) -> TopUp | None:

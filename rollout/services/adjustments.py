@@ -17,7 +17,7 @@ from rollout.core.audit import Actor
 from rollout.db import adjustments, meters
 from rollout.db.engine import Database, Tx
 from rollout.errors import Conflict, NotFound
-from rollout.services import tenants
+from rollout.services import meter_changes, tenants
 from rollout.services.changes import Change, Changes
 from rollout.services.ids import NewId
 from rollout.services.ledger import Ledger
@@ -83,10 +83,11 @@ class Adjustments:
 
     def _book(self, change: Change, added: Adjustment) -> None:
         tx: Tx = change.tx
-        meters.lock_owners(tx, [added.tenant_id])
-        wanted = windows(added, adjustments.meters_at(tx, added.tenant_id, added.at))
+        meter_changes.lock(change, added.tenant_id, added.feature)
+        had = [meter for meter in adjustments.meters_at(tx, added.tenant_id, added.at) if meter.lasts]
+        opened = adjustments.windows_at(tx, added.tenant_id, [meter.id for meter in had], added.at)
+        wanted = windows(added, had, opened)
         meters.open_buckets(tx, [window for _, window in wanted])
         buckets = meters.lock_buckets(tx, [window.key for _, window in wanted])
         live = {meter.id: meter for meter in meters.live(tx, added.tenant_id)}
         self._ledger.write(tx, book(added, wanted, live, buckets, change.now), live)
-        meters.bump_meter_rev(tx, added.tenant_id)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import dataclasses
 
 from rollout.core.audit import Actor
-from rollout.core.decisions import FEATURES
 from rollout.core.meters import PLATFORM, Meter, open_bucket
 from rollout.core.topups import NewTopUp, TopUp, give, new_topup, subject_of, take_back, topup_json
 from rollout.db import keys, meters, topups
 from rollout.db.engine import Database, Tx
 from rollout.errors import Conflict, NotFound
+from rollout.services import meter_changes
 from rollout.services.changes import Change, Changes
 from rollout.services.ids import NewId
 from rollout.services.ledger import Ledger
@@ -60,7 +60,7 @@ class TopUps:
                 by=actor.name, reason=change.reason, now=change.now,
             )  # fmt: skip
             window = open_bucket(meter, added.effective, subject)
-            _lock(change.tx, meter)
+            meter_changes.lock(change, meter.tenant_id, meter.feature)
             meters.open_buckets(change.tx, [window])
             bucket = meters.lock_buckets(change.tx, [window.key])[window.key]
             self._ledger.write(change.tx, give(meter, bucket, added, change.now), {meter.id: meter})
@@ -74,7 +74,7 @@ class TopUps:
             before = _require(change.tx, topup_id)
             meter = _meter(change.tx, before.meter_id)
             key = (before.tenant_id, before.meter_id, before.subject, before.start)
-            _lock(change.tx, meter)
+            meter_changes.lock(change, meter.tenant_id, meter.feature)
             bucket = meters.lock_buckets(change.tx, [key])[key]
             rows = take_back(meter, bucket, before, by=actor.name, reason=change.reason, now=change.now)
             self._ledger.write(change.tx, rows, {meter.id: meter})
@@ -82,15 +82,6 @@ class TopUps:
             after = dataclasses.replace(before, voided_at=change.now)
             _record(change, "topup.voided", before, after)
         return after
-
-
-def _lock(tx: Tx, meter: Meter) -> None:
-    """So that no hold is made on what the meter was before; the ones that come later learn that it changed."""
-    if meter.shared:
-        for feature in sorted(FEATURES if meter.feature is None else [meter.feature]):
-            meters.lock_gate(tx, feature, exclusive=True)
-    meters.lock_owners(tx, [meter.tenant_id])
-    meters.bump_meter_rev(tx, meter.tenant_id)
 
 
 def _meter(tx: Tx, meter_id: str) -> Meter:

@@ -24,6 +24,7 @@ from rollout.services.changes import Changes
 from rollout.services.events import Event
 from rollout.services.ids import new_id
 from rollout.services.ledger import Ledger
+from rollout.services.meters import Meters
 from rollout.services.statements import Statements
 from rollout.services.topups import TopUps
 
@@ -183,6 +184,19 @@ def test_the_statement_of_a_month_agrees_with_a_meter_that_was_archived_since(
     (check,) = [one for one in Statements(database).get("acme", "2026-11").checks if one.meter.name == "old"]
     assert check.agrees
     assert check.meter.used == 500
+
+
+def test_the_window_of_a_time_before_another_time_zone_is_the_one_that_there_was(
+    adjustments: Adjustments, ledger: Ledger, services: SimpleNamespace, database: Database, clock: Any
+) -> None:
+    generate(ledger, services, 4)
+    limits = Meters(database, Changes(database), new_id)
+    limits.change(ALICE, BY_DAY.id, {"tz": "Pacific/Auckland"}, "they moved")
+    clock.now = NOON + 2 * DAY
+    limits.change(ALICE, BY_DAY.id, {"cap": 20}, "more")
+    adjust(adjustments, -3, at=NOON)
+    assert used(database)[BY_DAY.id, window_start(BY_DAY, NOON)] == 1
+    assert ledger.verify() == []
 
 
 def test_thresholds_that_it_crosses_are_told_once(

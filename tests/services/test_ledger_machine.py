@@ -470,6 +470,8 @@ class LedgerMachine(RuleBasedStateMachine):
             for spot in self.books.windows
             if spot[0] == name and changed is not None and spot[2] >= changed
         ]
+        if any(work.spots[name] in ahead for work in self.all_works):
+            return  # the clock went back over the edge of a window
         full = [spot for spot in ahead if self._is_kept(self.books.windows[spot])]
         if full:
             with pytest.raises(Conflict):

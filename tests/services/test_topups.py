@@ -21,6 +21,7 @@ from rollout.errors import Conflict, InsufficientQuota, InvalidRequest, NotFound
 from rollout.services.changes import Changes
 from rollout.services.ids import new_id
 from rollout.services.ledger import Ledger
+from rollout.services.meters import Meters
 from rollout.services.topups import TopUps
 
 HOUR, DAY = 3600, 86_400
@@ -175,6 +176,41 @@ def test_one_that_ended_by_itself_cannot_be_taken_back(
     with pytest.raises(Conflict, match="has ended"):
         topups.void(ALICE, given.id, "too late")
     assert topups.get(given.id).state(int(clock.now)) == "expired"
+    assert ledger.verify() == []
+
+
+def test_a_change_of_the_cap_changes_nothing_about_a_top_up_that_had_expired(
+    topups: TopUps, ledger: Ledger, services: SimpleNamespace, database: Database, clock: Any
+) -> None:
+    give(topups, 5, expires=NOON + HOUR)
+    generate(ledger, services, 4)
+    clock.now = NOON + 2 * HOUR
+    limits = Meters(database, Changes(database), new_id)
+    limits.change(ALICE, IMAGES.id, {"cap": 0}, "paused")
+    limits.change(ALICE, IMAGES.id, {"cap": 3}, "goes on")
+    assert cap(ledger, services, replace(IMAGES, cap=3)) == 4
+    assert entries(database) == [("topup", 5), ("expire", -4)]
+    assert ledger.verify() == []
+
+
+def test_another_time_zone_waits_for_top_ups_that_it_would_move(
+    topups: TopUps, ledger: Ledger, database: Database, clock: Any, services: SimpleNamespace
+) -> None:
+    limits = Meters(database, Changes(database), new_id)
+    given = give(topups, 5, effective=NOON + DAY)
+    with pytest.raises(Conflict) as refused:
+        limits.change(ALICE, IMAGES.id, {"tz": "Asia/Jakarta"}, "they moved")
+    assert refused.value.members["param"] == "tz"
+    topups.void(ALICE, given.id, "to be given anew")
+    moved = limits.change(ALICE, IMAGES.id, {"tz": "Asia/Jakarta"}, "they moved")
+    again = give(topups, 5, effective=NOON + DAY)
+    clock.now = NOON + DAY
+    assert cap(ledger, services, moved) == 8
+    assert again.ends == MIDNIGHT + DAY - 7 * HOUR
+    assert [one.id for one in topups.page(tenant=None, meter=None, cursor=None, limit=9)] == [
+        again.id,
+        given.id,
+    ]
     assert ledger.verify() == []
 
 
