@@ -58,7 +58,7 @@ def list_(tenant: str | None, limit: int, as_json: bool) -> None:
 def show_(tenant: str, name: str, as_json: bool) -> None:
     """TENANT's meter NAME and how it stands: where each key or end user has a window, in the fullest of them."""
     with wired() as services:
-        meter = services.meters.named(_owner(tenant), name)
+        meter = services.meters.named(owner(tenant), name)
         windows = services.meters.windows(meter, limit=FULLEST)
     rows = [{**limit_json(limit), "subject": limit.subject or None} for limit in windows]
     shown = [{column: row[column] for column in SUBJECT_COLUMNS} for row in rows]
@@ -132,7 +132,7 @@ def add(
         "until": until,
     }
     with wired() as services:
-        added = services.meters.add(actor(), _owner(tenant), fields, reason, dry_run=dry_run)
+        added = services.meters.add(actor(), owner(tenant), fields, reason, dry_run=dry_run)
         show(meter_json(added), as_json)
     said(f"meter {added.name} of {_whose(added)} added", dry_run)
 
@@ -176,7 +176,7 @@ def set_(
     }
     fields = {field: value for field, value in given.items() if value is not None}
     with wired() as services:
-        meter = services.meters.named(_owner(tenant), name)
+        meter = services.meters.named(owner(tenant), name)
         changed = services.meters.change(actor(), meter.id, fields, reason, dry_run=dry_run)
         show(meter_json(changed), as_json)
         windows = services.meters.windows(changed, limit=1)
@@ -192,12 +192,13 @@ def set_(
 def revoke(tenant: str, name: str, reason: str, dry_run: bool, as_json: bool) -> None:
     """Archive TENANT's meter NAME: it limits nothing from now on; its books stay."""
     with wired() as services:
-        meter = services.meters.named(_owner(tenant), name)
+        meter = services.meters.named(owner(tenant), name)
         show(meter_json(services.meters.archive(actor(), meter.id, reason, dry_run=dry_run)), as_json)
     said(f"meter {name} of {_whose(meter)} archived", dry_run)
 
 
-def _owner(tenant: str) -> str | None:
+def owner(tenant: str) -> str | None:
+    """Whose meters TENANT means; None: those that tenants share."""
     return None if tenant == SHARED else tenant
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from rollout.cli.context import actor, change_options, json_option, limit_option, said, show, show_rows, wired
+from rollout.cli.meters import SHARED, owner
 from rollout.cli.moments import MOMENT
+from rollout.core.meters import PLATFORM
 from rollout.core.topups import NewTopUp, topup_json
 
 COLUMNS = ("id", "tenant", "meter", "subject", "amount", "effective", "ends_at", "voided_at", "reason")
@@ -17,14 +19,16 @@ def topups() -> None:
 
 
 @topups.command("list")
-@click.option("--tenant")
+@click.option("--tenant", help="`-`: of the meters that tenants share.")
 @click.option("--meter", help="The meter's id.")
 @limit_option(100)
 @json_option
 def list_(tenant: str | None, meter: str | None, limit: int, as_json: bool) -> None:
     """Top-ups, those that have ended too, last id first."""
     with wired() as services:
-        found = services.topups.page(tenant=tenant, meter=meter, cursor=None, limit=limit)
+        found = services.topups.page(
+            tenant=PLATFORM if tenant == SHARED else tenant, meter=meter, cursor=None, limit=limit
+        )
     show_rows(
         [topup_json(topup) for topup in found],
         as_json,
@@ -64,9 +68,9 @@ def add(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Give TENANT's meter NAME so much AMOUNT more, in one of its windows."""
+    """Give TENANT's meter NAME (TENANT `-`: one that tenants share) AMOUNT more, in one of its windows."""
     with wired() as services:
-        meter = services.meters.named(tenant, name)
+        meter = services.meters.named(owner(tenant), name)
         asked = NewTopUp(meter.id, amount, effective, expires, subject, topup_id)
         topup, is_new = services.topups.add(actor(), asked, reason, dry_run=dry_run)
         show(topup_json(topup), as_json)

@@ -105,9 +105,13 @@ def test_every_route_that_changes_something_is_audited(services: Services) -> No
     change("POST", f"/access-requests/{asked(services)}/approve", {}, "access_request.approved")
 
     meter = change(
-        "POST", "/meters", {"tenant": "acme", "name": "mine", **LIMITS}, "meter.added", is_new=True
+        "POST", "/meters", {"tenant": "acme", **LIMITS, "period": "life"}, "meter.added", is_new=True
     )
     change("PATCH", f"/meters/{meter['id']}", {"cap": 9}, "meter.changed")
+    topup = change("POST", "/topups", {"meter": meter["id"], "amount": 5}, "topup.added", is_new=True)
+    change("POST", f"/topups/{topup['id']}/void", {}, "topup.voided")
+    used = {"tenant": "acme", "feature": GENERATION, "unit": "image", "amount": 1}
+    change("POST", "/adjustments", used, "adjustment.added", is_new=True)
     change("DELETE", f"/meters/{meter['id']}", {}, "meter.archived")
     change("POST", f"/holds/{unknown_hold(services)}/settle", {}, "hold.settled")
     change("POST", f"/holds/{unknown_hold(services)}/void", {}, "hold.voided")
