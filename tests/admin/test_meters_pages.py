@@ -52,7 +52,7 @@ def test_the_list_is_filtered_by_tenant_feature_unit_and_how_full_it_is(
     wired: Services, visit: Visit
 ) -> None:
     use(wired, meter(wired, name="full"), 3)
-    meter(wired, name="empty")
+    meter(wired, name="empty", period="life")
     meter(wired, "globex", unit="usd_micro", period="month", cap=1, name="money")
     page = visit("viewer")
     for query, shown in (
@@ -71,7 +71,7 @@ def test_the_list_is_filtered_by_tenant_feature_unit_and_how_full_it_is(
 
 def test_the_next_page_goes_on_where_this_one_ended(wired: Services, visit: Visit) -> None:
     for number in range(3):
-        meter(wired, name=f"m{number}")
+        meter(wired, name=f"m{number}", period=("day", "month", "life")[number])
     page = visit("viewer")
     first = page.get("/admin/meters?limit=2").text
     cursor = first.split("cursor=", 1)[1].split("&", 1)[0]
@@ -228,7 +228,10 @@ def test_a_meter_is_added_with_what_was_left_out_filled_in(wired: Services, visi
     ("typed", "param", "status"),
     [
         ({"tenant": "nobody"}, "tenant", 404),
-        ({"tenant": ""}, "tenant", 400),
+        ({"tenant": "", "level": "tenant"}, "level", 400),
+        ({"level": "api_key", "subject": "key_none"}, "subject", 400),
+        ({"thresholds": "many"}, "thresholds", 400),
+        ({"until": "2020-01-01T00:00"}, "until", 400),
         ({"cap": "1,000"}, "cap", 400),
         ({"unit": "slot"}, "period", 400),
         ({"tz": "Moon/Base"}, "tz", 400),
@@ -279,7 +282,7 @@ def test_a_viewer_changes_nothing_and_neither_does_a_forged_form(wired: Services
 
 
 def test_a_cap_changed_here_is_audited_as_one_changed_by_the_api(wired: Services, visit: Visit) -> None:
-    mine, theirs = meter(wired, name="mine"), meter(wired, name="theirs")
+    mine, theirs = meter(wired, name="mine"), meter(wired, name="theirs", period="month")
     page = visit("editor")
     page.get(f"/admin/meters/{mine.id}")
     page.send(f"cap-{mine.id}", cap="5", reason="they asked")
@@ -292,7 +295,7 @@ def test_a_cap_changed_here_is_audited_as_one_changed_by_the_api(wired: Services
     by_api = last_change(wired)
     assert (by_page["actor"], by_api["actor"]) == ("user:editor@example.com", "token:ana")
     assert by_page["request_id"].startswith("req_")
-    own = {"id", "name"}
+    own = {"id", "name", "period"}
     for name in ("action", "tenant_id", "reason"):
         assert by_page[name] == by_api[name]
     for name in ("before", "after"):

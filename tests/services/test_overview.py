@@ -82,10 +82,10 @@ def test_hard_limits_of_which_more_than_four_fifths_are_taken_are_named_the_full
 ) -> None:
     limit(services, "nearly", 81)
     limit(services, "over", 100, period="life")
-    limit(services, "half", 80)
-    limit(services, "counted-only", 99, hard=False)
+    limit(services, "half", 80, period="month")
+    limit(services, "counted-only", 99, hard=False, level="tenant")
     limit(services, "rate", 99, unit="request", period="minute")
-    limit(services, "archived", 99)
+    limit(services, "archived", 99, unit="usd_micro")
     services.meters.archive(ALICE, services.meters.named("acme", "archived").id, "over")
     full = services.overview.needs_you().full
     assert [(one.meter.name, one.used + one.held, one.cap) for one in full] == [
