@@ -169,18 +169,18 @@ class Ledger:
         hold_id = self._new_id("hold")
         operation = Reserve(hold_id, request, self.lease_seconds)
         rows: Also | None = None if also is None else lambda tx, now: also(tx, hold_id, now)
-        reply, now = self._persist(operation, request.feature, rows, RESERVE_PAUSES)
-        if self._unanswered:
-            with self._lock:
-                self._unanswered.discard((request.tenant_id, hold_id))
-        if isinstance(reply.error, QuotaExceeded):
-            self._denials.remember(request, reply.error, releases)
-        hold = _hold_of(reply)
-        if hold.id != hold_id:
-            yield Held(self, hold, now, reply.limits, replay=hold.result)
-            return
-        held = Held(self, hold, now, reply.limits)
-        with self._owned(hold):
+        with self._owned(operation):
+            reply, now = self._persist(operation, request.feature, rows, RESERVE_PAUSES)
+            if self._unanswered:
+                with self._lock:
+                    self._unanswered.discard((request.tenant_id, hold_id))
+            if isinstance(reply.error, QuotaExceeded):
+                self._denials.remember(request, reply.error, releases)
+            hold = _hold_of(reply)
+            if hold.id != hold_id:
+                yield Held(self, hold, now, reply.limits, replay=hold.result)
+                return
+            held = Held(self, hold, now, reply.limits)
             try:
                 yield held
             except BaseException as error:
@@ -205,10 +205,10 @@ class Ledger:
     def renew_leases(self) -> None:
         """Prolong the leases of this process's open holds; to be called every third of a lease.
 
-        Reserves whose COMMIT was not answered are voided here: their callers were told that nothing was started.
+        Reserves whose COMMIT was not answered are voided here, once their callers were told that nothing was started.
         """
         with self._lock:
-            own, unanswered = set(self._own), set(self._unanswered)
+            own, unanswered = set(self._own), self._unanswered - self._own
         for tenant_id, hold_id in unanswered:
             self._once(Void(tenant_id, hold_id, LEDGER, "nobody was told that it was reserved"), None)
             with self._lock:
@@ -491,8 +491,9 @@ class Ledger:
         return after
 
     @contextmanager
-    def _owned(self, hold: Hold) -> Iterator[None]:
-        key = (hold.tenant_id, hold.id)
+    def _owned(self, reserve: Reserve) -> Iterator[None]:
+        """From before the hold is made, so that none is taken back while its caller still tries."""
+        key = (reserve.tenant_id, reserve.hold_id)
         with self._lock:
             self._own.add(key)
         try:

@@ -97,8 +97,18 @@ class Writer:
         try:
             self._carry_out(batch)
         finally:
+            self._take_back(batch)
             self._pass_on()
-            self._answer(other for other in batch if other is not task)
+            for other in batch:
+                if other is not task:
+                    other.wake()
+
+    def _take_back(self, batch: Sequence[Task]) -> None:
+        """Of those that left; before the next batch, in which they may try again."""
+        with self._mutex:
+            late = [task for task in batch if task.abandoned]
+        for task in late:
+            self._late(task)
 
     def _drain(self, limit: int) -> list[Task]:
         """The next tasks of the queue: each tenant's first, then each tenant's second, and so on."""
@@ -128,14 +138,6 @@ class Writer:
                 following.leads = True
         if following is not None:
             following.wake()
-
-    def _answer(self, batch: Iterable[Task]) -> None:
-        for task in batch:
-            with self._mutex:
-                abandoned = task.abandoned
-            if abandoned:
-                self._late(task)
-            task.wake()
 
 
 def in_turn(batch: Iterable[Task]) -> list[Task]:
