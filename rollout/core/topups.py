@@ -76,6 +76,14 @@ class TopUp:
             return "expired"
         return "pending" if now < self.effective else "active"
 
+    def check_not_ended(self, now: int) -> None:
+        """Raises Conflict."""
+        if self.state(now) not in ("pending", "active"):
+            raise Conflict(
+                "The top-up has ended.",
+                remedy="Nothing is left of it to take back; a cap is lowered by itself.",
+            )
+
     def in_force(self, at: int) -> bool:
         """Whether it topped up its window at that time."""
         return self.effective <= at and all(end is None or at < end for end in (self.until, self.voided_at))
@@ -162,14 +170,10 @@ def give(meter: Meter, bucket: Bucket, topup: TopUp, now: int) -> Rows:
 
 def take_back(meter: Meter, bucket: Bucket, topup: TopUp, *, by: str, reason: str, now: int) -> Rows:
     """The bucket without the top-up, as if it had not been given: only what nothing else in the cap covers was drawn from it,
-    and stays. Raises Conflict when it has ended."""
+    and stays. The top-up has not ended."""
     books = Books({meter.id: meter}, {bucket.key: bucket}, (), now)
     before = books.buckets[bucket.key]
-    carried = next((one for one in before.topups if one.id == topup.id), None)
-    if topup.state(now) not in ("pending", "active") or carried is None:
-        raise Conflict(
-            "The top-up has ended.", remedy="Nothing is left of it to take back; a cap is lowered by itself."
-        )
+    (carried,) = [one for one in before.topups if one.id == topup.id]
     after = before._replace(topups=tuple(one for one in before.topups if one is not carried))
     beyond = before.used + before.held - after.cap_by(meter, now)
     drawn = min(carried.amount, max(0, beyond)) if carried.in_force(now) else 0

@@ -72,6 +72,7 @@ class TopUps:
         """Take back what nobody drew of it. Raises NotFound, Conflict when it has ended."""
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
             before = _require(change.tx, topup_id)
+            before.check_not_ended(change.now)
             meter = _meter(change.tx, before.meter_id)
             key = (before.tenant_id, before.meter_id, before.subject, before.start)
             meter_changes.lock(change, meter.tenant_id, meter.feature)

@@ -203,6 +203,8 @@ def test_another_time_zone_waits_for_top_ups_that_it_would_move(
     assert refused.value.members["param"] == "tz"
     topups.void(ALICE, given.id, "to be given anew")
     moved = limits.change(ALICE, IMAGES.id, {"tz": "Asia/Jakarta"}, "they moved")
+    with pytest.raises(Conflict, match="has ended"):
+        topups.void(ALICE, given.id, "its window is gone")
     again = give(topups, 5, effective=NOON + DAY)
     clock.now = NOON + DAY
     assert cap(ledger, services, moved) == 8
