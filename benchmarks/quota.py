@@ -28,13 +28,14 @@ from benchmarks.databases import KINDS, made_of
 from rollout import log
 from rollout.core.catalogue import Cost
 from rollout.core.decisions import GENERATION
-from rollout.core.holds import Actual, HoldRequest, StoredResult
+from rollout.core.holds import Actual, HoldRequest, Operation, Reply, StoredResult
 from rollout.core.meters import MAX_AMOUNT, Meter, Period, Unit
 from rollout.db import meters
 from rollout.db.engine import Database
 from rollout.errors import InsufficientQuota
 from rollout.services.ids import new_id
 from rollout.services.ledger import Ledger
+from rollout.services.writer import Also
 
 TENANTS = [f"tenant-{number:03}" for number in range(1000)]
 HOT, EVERYBODY = TENANTS[:1], TENANTS
@@ -91,11 +92,12 @@ def _measure(url: str, waiting: Sequence[int], seconds: float) -> None:
         print("|--:|--:|--:|--:|--:|--:|--:|--:|")
         cells = [(tenants, 1, threads) for tenants in (HOT, EVERYBODY) for threads in waiting]
         if not database.is_sqlite:
-            cells += [
-                (tenants, PROCESSES, threads) for tenants in (HOT, EVERYBODY) for threads in waiting[1:-1]
-            ]
+            few = [threads for threads in waiting if 1 < threads <= max(WAITING) // PROCESSES]
+            cells += [(tenants, PROCESSES, threads) for tenants in (HOT, EVERYBODY) for threads in few]
         for tenants, processes, threads in cells:
-            _show(tenants, processes, threads, _cell(url, tenants, processes, threads, seconds))
+            _show(tenants, f"{processes} x {threads}", _cell(url, tenants, processes, threads, seconds))
+        begin = time.time() + WARM_UP_SECONDS
+        _show(HOT, f"1 x {waiting[-1]}, no batches", _load(url, HOT, waiting[-1], begin, seconds, _OneByOne))
         _show_idle(database, seconds)
         _show_refusals(_ledger(database), seconds)
 
@@ -103,8 +105,8 @@ def _measure(url: str, waiting: Sequence[int], seconds: float) -> None:
 # -- what is asked ---------------------------------------------------------------------------------------------
 
 
-def _ledger(database: Database) -> Ledger:
-    return Ledger(database, lease_seconds=120, grace_seconds=900, new_id=new_id)
+def _ledger(database: Database, kind: type[Ledger] = Ledger) -> Ledger:
+    return kind(database, lease_seconds=120, grace_seconds=900, new_id=new_id)
 
 
 def _limits(tenant: str, cap: int) -> tuple[Meter, ...]:
@@ -161,12 +163,28 @@ def _cell(url: str, tenants: Sequence[str], processes: int, threads: int, second
     return sum(others, start=first)
 
 
-def _load(url: str, tenants: Sequence[str], threads: int, begin: float, seconds: float) -> Times:
+class _OneByOne(Ledger):
+    """Each operation in a transaction of its own, for comparison."""
+
+    def _persist(
+        self, operation: Operation, feature: str, also: Also | None = None, pauses: object = ()
+    ) -> tuple[Reply, int]:
+        return self._once(operation, also)
+
+
+def _load(
+    url: str,
+    tenants: Sequence[str],
+    threads: int,
+    begin: float,
+    seconds: float,
+    kind: type[Ledger] = Ledger,
+) -> Times:
     """Pairs by so many threads, until `seconds` after `begin`; what began before it warms up and does not count."""
     found = Times([], [], seconds, 0)
     requests = [_request(tenant) for tenant in tenants]
     with closing(Database(url)) as database:
-        ledger = _ledger(database)
+        ledger = _ledger(database, kind)
         workers = [
             threading.Thread(target=_pairs, args=(ledger, requests, begin, begin + seconds, found))
             for _ in range(threads)
@@ -195,7 +213,7 @@ def _pairs(ledger: Ledger, requests: Sequence[HoldRequest], begin: float, end: f
             found.pairs.append(time.perf_counter() - began)
 
 
-def _show(tenants: Sequence[str], processes: int, threads: int, found: Times) -> None:
+def _show(tenants: Sequence[str], waiting: str, found: Times) -> None:
     rate = len(found.pairs) / found.seconds
     figures = [
         f"{1000 * _part(times, share):.1f}"
@@ -204,7 +222,7 @@ def _show(tenants: Sequence[str], processes: int, threads: int, found: Times) ->
     ]
     cpu = 1000 * found.cpu / max(1, len(found.pairs))
     print(
-        f"| {len(tenants):,} | {processes} x {threads} | {rate:,.0f} | {cpu:.2f} | {' | '.join(figures)} |",
+        f"| {len(tenants):,} | {waiting} | {rate:,.0f} | {cpu:.2f} | {' | '.join(figures)} |",
         flush=True,
     )
 
