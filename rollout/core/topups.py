@@ -79,10 +79,7 @@ class TopUp:
     def check_not_ended(self, now: int) -> None:
         """Raises Conflict."""
         if self.state(now) not in ("pending", "active"):
-            raise Conflict(
-                "The top-up has ended.",
-                remedy="Nothing is left of it to take back; a cap is lowered by itself.",
-            )
+            raise _ended()
 
     def in_force(self, at: int) -> bool:
         """Whether it topped up its window at that time."""
@@ -170,16 +167,24 @@ def give(meter: Meter, bucket: Bucket, topup: TopUp, now: int) -> Rows:
 
 def take_back(meter: Meter, bucket: Bucket, topup: TopUp, *, by: str, reason: str, now: int) -> Rows:
     """The bucket without the top-up, as if it had not been given: only what nothing else in the cap covers was drawn from it,
-    and stays. The top-up has not ended."""
+    and stays. Raises Conflict when it has ended."""
     books = Books({meter.id: meter}, {bucket.key: bucket}, (), now)
     before = books.buckets[bucket.key]
-    (carried,) = [one for one in before.topups if one.id == topup.id]
+    carried = next((one for one in before.topups if one.id == topup.id), None)
+    if carried is None:  # the clock went back
+        raise _ended()
     after = before._replace(topups=tuple(one for one in before.topups if one is not carried))
     beyond = before.used + before.held - after.cap_by(meter, now)
     drawn = min(carried.amount, max(0, beyond)) if carried.in_force(now) else 0
     books.buckets[bucket.key] = after._replace(topped=after.topped + drawn)
     books.enter(expiry(bucket, topup.id, carried.amount - drawn, by, now)._replace(reason=reason))
     return books.rows()
+
+
+def _ended() -> Conflict:
+    return Conflict(
+        "The top-up has ended.", remedy="Nothing is left of it to take back; a cap is lowered by itself."
+    )
 
 
 def topup_json(topup: TopUp) -> dict[str, Any]:

@@ -366,3 +366,15 @@ def test_lists_are_by_tenant_by_meter_and_go_on_where_they_ended(topups: TopUps,
     assert listed(meter=IMAGES.id) == ids[::-1]
     assert listed(tenant="globex") == []
     assert listed(meter=IMAGES.id, cursor=ids[2], limit=1) == [ids[1]]
+
+
+def test_one_that_ended_stays_ended_when_the_clock_goes_back(
+    topups: TopUps, ledger: Ledger, services: SimpleNamespace, clock: Any
+) -> None:
+    given = give(topups, 5, expires=NOON + HOUR)
+    clock.now = NOON + HOUR
+    generate(ledger, services, 1)
+    clock.now = NOON
+    with pytest.raises(Conflict, match="has ended"):
+        topups.void(ALICE, given.id, "too late")
+    assert ledger.verify() == []
