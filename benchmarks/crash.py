@@ -195,7 +195,7 @@ class _Stage:
         workers = [self._start(_worker, self._url, self._vendor, seed) for seed in range(WORKERS)]
         began, each = time.monotonic(), seconds / (disasters + 1)
         try:
-            while (passed := time.monotonic() - began) < seconds:
+            while (passed := time.monotonic() - began) < seconds or told.disasters < disasters:
                 time.sleep(self._chance.uniform(*KILLED_EVERY))
                 victim = self._chance.randrange(WORKERS)
                 _end(workers[victim])
