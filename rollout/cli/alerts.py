@@ -20,14 +20,14 @@ def alerts() -> None:
 @alerts.command("list")
 @click.option("--tenant", help="`-`: of what all tenants share.")
 @click.option("--meter", help="The meter's id.")
-@click.option("--since", type=MOMENT, default=0, show_default="the beginning")
+@click.option("--since", type=MOMENT, help="Default: the beginning.")
 @limit_option(100)
 @json_option
-def list_(tenant: str | None, meter: str | None, since: int, limit: int, as_json: bool) -> None:
+def list_(tenant: str | None, meter: str | None, since: int | None, limit: int, as_json: bool) -> None:
     """Newest first; without a threshold: a request did not fit."""
     with wired() as services:
         owner = PLATFORM if tenant == "-" else tenant
-        found = services.alerts.page(tenant=owner, meter=meter, since=since, limit=limit)
+        found = services.alerts.page(tenant=owner, meter=meter, since=since or 0, limit=limit)
     show_rows(
         [alert_json(told) for told in found],
         as_json,

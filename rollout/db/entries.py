@@ -33,9 +33,12 @@ def of_hold(tx: Tx, tenant_id: str, hold_id: str) -> list[Entry]:
 
 
 def of_bucket(tx: Tx, key: BucketKey, holds: int) -> list[tuple[str, int, int, int]]:
-    """(hold_id, time of the last entry, d_used, d_held) of what the tenant's last `holds` holds booked there, newest first."""
+    """(hold_id, time of the last entry, d_used, d_held) of what the tenant's last `holds` holds booked there, newest first; all
+    tenants' last ones where they share it."""
     tenant_id, meter_id, subject, start = key
-    newest = sa.select(hold.c.id).where(hold.c.tenant_id == tenant_id).order_by(hold.c.id.desc()).limit(holds)
+    newest = sa.select(hold.c.id).order_by(hold.c.id.desc()).limit(holds)
+    if tenant_id != PLATFORM:
+        newest = newest.where(hold.c.tenant_id == tenant_id)
     query = (
         sa.select(entry.c.hold_id, sa.func.max(entry.c.at), _USED, _HELD)
         .where(

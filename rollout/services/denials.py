@@ -93,6 +93,9 @@ class Denials:
         limit, age = known.limit, self._clock() - known.seen
         if age < 0 or (limit.ends is not None and known.at + age >= limit.ends):
             return None
+        now = known.at + int(age)
+        if meter.cap_at(now) != meter.cap_at(known.at) or not meter.in_force(now):
+            return None
         if limit.used + amount > limit.cap:
             return known if age < USED_SECONDS else None
         is_news = age < HELD_SECONDS and known.releases == self.releases(request.tenant_id)

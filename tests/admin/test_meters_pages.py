@@ -12,6 +12,7 @@ from phases import hold_request
 from rollout.core.decisions import GENERATION
 from rollout.core.meters import Meter
 from rollout.core.tokens import NewToken, Role
+from rollout.errors import InsufficientQuota
 from rollout.services.registry import Services
 
 Visit = Callable[[Role], Visitor]
@@ -302,3 +303,77 @@ def test_a_cap_changed_here_is_audited_as_one_changed_by_the_api(wired: Services
         assert {key: value for key, value in by_page[name].items() if key not in own | {"created_at"}} == {
             key: value for key, value in by_api[name].items() if key not in own | {"created_at"}
         }
+
+
+# -- whose use, plans, alerts ------------------------------------------------------------------------------------
+
+
+def test_a_cap_is_planned_seen_and_dropped(wired: Services, visit: Visit) -> None:
+    added = meter(wired)
+    page = visit("editor")
+    page.get(f"/admin/meters/{added.id}")
+    page.send(
+        f"cap-{added.id}",
+        cap="500",
+        effective_at="2099-03-01T00:00",
+        until="2099-03-08T00:00",
+        reason="launch",
+    )
+    assert page.page.status_code == 303, page.text
+    page.follow()
+    assert [cap for _, cap in wired.meters.get(added.id).scheduled] == [500, 3]
+    assert "Planned 500 from " in page.text
+    page.send("unplan", reason="no launch")
+    assert wired.meters.get(added.id).scheduled == ()
+    page.get(f"/admin/meters/{added.id}")
+    page.send(f"cap-{added.id}", cap="5", effective_at="2020-03-01T00:00", reason="late")
+    assert (page.page.status_code, wired.meters.get(added.id).cap) == (400, 3)
+    assert "effective_at must lie in the future" in page.text
+
+
+def test_when_it_tells_and_its_time_zone_are_changed(wired: Services, visit: Visit) -> None:
+    added = meter(wired)
+    page = visit("editor")
+    page.get(f"/admin/meters/{added.id}")
+    page.send(f"counting-{added.id}", thresholds="10, 90%", tz="Pacific/Auckland", reason="they moved")
+    page.follow()
+    changed = wired.meters.get(added.id)
+    assert (changed.thresholds, changed.tz, changed.last_tz) == ((10, 90), "Asia/Jakarta", "Pacific/Auckland")
+    assert "Pacific/Auckland" in page.text
+    page.send(f"counting-{added.id}", tz="Moon/Base", reason="they moved")
+    assert (page.page.status_code, "There is no time zone" in page.text) == (400, True)
+
+
+def test_a_meter_shared_by_all_is_added_and_stands_apart(wired: Services, visit: Visit) -> None:
+    page = visit("editor")
+    page.get("/admin/meters")
+    page.send("add-meter", tenant="", unit="usd_micro", period="month", cap="2000", reason="our budget")
+    page.follow()
+    assert "Image generation: all tenants together may use" in page.text
+    assert "~platform" not in page.page.text
+    page.get("/admin/meters")
+    assert "image-generation-money-month" in page.page.text
+    assert "~platform" not in page.page.text.replace("system", "")
+    (limit,) = wired.meters.limits(tenant="~platform", limit=9)
+    use(wired, meter(wired, unit="image"), 1)
+    assert page.get(f"/admin/meters/{limit.meter.id}").status_code == 200
+
+
+def test_a_meter_of_each_end_user_shows_the_fullest_and_what_was_told(wired: Services, visit: Visit) -> None:
+    added = meter(wired, level="end_user", name="user-day")
+    facts = wired.state.fresh_facts("acme")
+    asked = hold_request(
+        "acme", meters=facts.meters, meter_rev=facts.meter_rev, amounts={"request": 1, "image": 4}
+    )
+    with pytest.raises(InsufficientQuota), wired.ledger.hold(asked):
+        pass
+    use(wired, added, 2)
+    page = visit("viewer")
+    page.get(f"/admin/meters/{added.id}")
+    assert "Image generation: each end user of acme may use 3 images a day" in page.text
+    assert "0 + 2 held of 3" in page.text
+    assert "a request did not fit" in page.text
+    page.get("/admin/meters")
+    assert "3 each" in page.text
+    page.get("/admin/tenants/acme")
+    assert "user-day : a request did not fit" in page.text

@@ -282,8 +282,9 @@ def test_a_cap_of_a_time_is_exact_to_the_second_without_anybody_doing_anything(
     launch = {"cap": 5, "effective_at": NOON + HOUR, "until": NOON + 2 * HOUR}
     meters.change(ALICE, meter.id, launch, "launch")
     generate(services, ledger, 3)
+    clock.advance(HOUR - 1)
     refused(services, ledger)
-    clock.advance(HOUR)
+    clock.advance(1)
     generate(services, ledger, 2)
     clock.advance(HOUR - 1)
     refused(services, ledger)
@@ -322,9 +323,9 @@ def test_a_meter_that_ends_is_archived_and_limits_nothing_from_its_end_on(
     ends = {**BY_DAY, "effective_at": NOON + HOUR, "until": NOON + 2 * HOUR}
     meter = meters.add(ALICE, "acme", ends, "for an hour")
     generate(services, ledger, 9)
-    clock.advance(HOUR)
+    clock.advance(2 * HOUR - 1)
     refused(services, ledger, 4)
-    clock.advance(HOUR)
+    clock.advance(1)
     generate(services, ledger, 9)
     assert ledger.limits(facts(services)) == []
     assert meters.carry_out_plans() == 1
