@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-import json
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+from node import run_script
 from PIL import Image
-from processes import Service, Starter, give_up
-
-import dev
+from processes import Service, Starter
 
 pytestmark = pytest.mark.node
 
@@ -40,23 +36,15 @@ def claude(service: Service) -> dict[str, Any]:
 
 
 def run(script: str, service: Service) -> dict[str, Any]:
-    """Run a script beside the packages; it is read from standard input because Node looks for them there."""
-    node = dev.find_node()
-    if node is None or not dev.NODE_MODULES.exists():
-        give_up("NOT TESTED WITH NODE: `python3 dev.py test` fetches it")
-    environment = {
-        "PHASEGATE_URL": service.url,
-        **{tenant.upper(): service.key(tenant) for tenant in ("acme", "globex", "umbrella")},
-        "PICTURE": png("RGB", "red"),
-        "MASK": png("RGBA", "#00000000"),
-    }
-    done = subprocess.run(
-        [node, "--input-type=module"], input=Path(__file__).with_name(script).read_text(), env=environment,
-        cwd=dev.NODE_MODULES.parent, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    results: dict[str, Any] = json.loads(done.stdout)
-    return results
+    return run_script(
+        script,
+        {
+            "PHASEGATE_URL": service.url,
+            **{tenant.upper(): service.key(tenant) for tenant in ("acme", "globex", "umbrella")},
+            "PICTURE": png("RGB", "red"),
+            "MASK": png("RGBA", "#00000000"),
+        },
+    )
 
 
 def png(mode: str, colour: str) -> str:
