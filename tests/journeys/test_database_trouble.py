@@ -1,7 +1,8 @@
-"""A database that is read-only, or away: generation stops with a clear error, analysis goes on, and nothing is lost."""
+"""A database that is read-only, or away, before a call or in its middle: generation stops analysis goes on, nothing is lost."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -58,7 +59,7 @@ def analyse(service: Service, key: str) -> int:
     return service.call("POST", "/v1/messages", QUESTION, key=key)[0]
 
 
-@pytest.mark.parametrize(
+each_trouble = pytest.mark.parametrize(
     ("begins", "ends"),
     [
         (
@@ -72,6 +73,9 @@ def analyse(service: Service, key: str) -> int:
     ],
     ids=["read-only", "away"],
 )
+
+
+@each_trouble
 def test_without_the_books_generation_stops_and_analysis_goes_on(
     service: Service, url: str, begins: str, ends: str
 ) -> None:
@@ -90,3 +94,38 @@ def test_without_the_books_generation_stops_and_analysis_goes_on(
     verified = service.rollout("ledger", "verify")
     assert verified.returncode == 0, verified.stdout
     assert "analysis_unbooked" in service.output()
+
+
+@each_trouble
+def test_trouble_in_the_middle_of_a_call_is_told_as_a_doubt_and_the_estimate_is_charged_once(
+    starter: Starter, url: str, begins: str, ends: str
+) -> None:
+    vendor = starter.vendor()
+    service = starter.service(url, vendor=vendor, hold_lease_seconds=3, unknown_grace_seconds=2)
+    answers = []
+
+    def slow() -> None:
+        asked = {**PICTURE, "prompt": "sandbox:slow=2s a boat"}
+        answers.append(service.call("POST", "/v1/images/generations", asked, key=service.key("acme")))
+
+    caller = threading.Thread(target=slow)
+    caller.start()
+    wait_until(
+        lambda: call("GET", f"{vendor.url}/sandbox/journal")[2]["data"], "the call to reach the vendor"
+    )
+    with trouble(url, begins, ends):
+        caller.join()
+    ((status, headers, problem),) = answers
+    assert (status, problem["error"]["code"]) == (504, "outcome_unknown")
+    assert headers["x-should-retry"] == "false"
+    hold_id = problem["error"]["hold_id"]
+    wait_until(
+        lambda: service.call("GET", f"/admin/api/v1/holds/{hold_id}")[2].get("state") == "settled",
+        "the estimate to be charged", service.log,
+    )  # fmt: skip
+    hold = service.admin("GET", f"/holds/{hold_id}")
+    assert hold["settled_from"] == "estimate"
+    assert [step["by"] for step in hold["evidence"]] == ["system:sweeper", "system:reconciler"]
+    assert len(call("GET", f"{vendor.url}/sandbox/journal")[2]["data"]) == 1
+    verified = service.rollout("ledger", "verify")
+    assert verified.returncode == 0, verified.stdout
