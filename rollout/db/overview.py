@@ -90,7 +90,10 @@ def asked(tx: Tx) -> Asked | None:
 
 
 def fullest(tx: Tx, now: int, limit: int) -> list[Limit]:
-    """Hard limits that waiting a minute does not help, the fullest first; only windows of now are looked at."""
+    """Hard limits that waiting a minute does not help, the fullest first; only windows of now are looked at.
+
+    One that each key or each end user has is theirs to wait for. A cap that was planned may have come since its window was written.
+    """
     taken = bucket.c.used + bucket.c.held
     query = (
         sa.select(
@@ -106,13 +109,15 @@ def fullest(tx: Tx, now: int, limit: int) -> list[Limit]:
             bucket.c.cap > 0,
             taken * 100 > bucket.c.cap * FULL_PERCENT,
             meter.c.hard,
+            (bucket.c.subject == "") | meter.c.subject.is_not(None),
             meter.c.archived_at.is_(None),
             meter.c.period.in_(("day", "month", "life")),
         )
         .order_by((taken * 1.0 / bucket.c.cap).desc(), meter.c.id)
         .limit(limit)
     )
-    return [_limit(row, now) for row in tx.execute(query).mappings()]
+    found = [_limit(row, now) for row in tx.execute(query).mappings()]
+    return [one for one in found if 0 < one.cap * FULL_PERCENT < (one.used + one.held) * 100]
 
 
 def doubt(tx: Tx, *, of: Collection[str] | None = None, but: Collection[str] = ()) -> Doubt | None:

@@ -49,6 +49,9 @@ def rate(services: SimpleNamespace, rating: Any, times: int) -> list[str]:
     return [services.feedback.submit("acme", made, name, Opinion(rating))[0].id for name in people]
 
 
+UNITS = {"raised": "image", "closed": "usd_micro", "same": "request"}
+
+
 def limit(services: SimpleNamespace, name: str, taken: int, **fields: Any) -> None:
     """A meter of acme with a cap of 100, of which `taken` is held."""
     stated = {"feature": GENERATION, "unit": "image", "period": "day", "cap": 100, "name": name, **fields}
@@ -94,6 +97,25 @@ def test_hard_limits_of_which_more_than_four_fifths_are_taken_are_named_the_full
     ]
     clock.advance(DAY)
     assert [one.meter.name for one in services.overview.needs_you().full] == ["over"], "a new day is empty"
+
+
+def test_a_limit_is_as_full_as_the_cap_of_now_says_and_those_of_each_end_user_are_theirs(
+    services: SimpleNamespace, clock: Clock
+) -> None:
+    for name, taken, planned in (("raised", 90, 1000), ("closed", 91, 0), ("same", 92, None)):
+        limit(services, name, taken, period="life", unit=UNITS[name])
+        if planned is not None:
+            meter = services.meters.named("acme", name)
+            fields = {"cap": planned, "effective_at": int(clock()) + 60}
+            services.meters.change(ALICE, meter.id, fields, "from the next minute on")
+    limit(services, "each", 99, level="end_user")
+
+    def full() -> list[str]:
+        return [one.meter.name for one in services.overview.needs_you().full]
+
+    assert full() == ["same", "closed", "raised"]
+    clock.advance(60)
+    assert full() == ["same"]
 
 
 def test_holds_of_which_nobody_knows_how_they_ended_are_summed(
