@@ -9,7 +9,6 @@ from typing import Literal
 from flask import Blueprint, url_for
 
 from rollout.core.holds import Hold
-from rollout.services.audit import Search
 from rollout.services.registry import Services
 from rollout.web.operation import Answer, operation
 from rollout.web.wired import services
@@ -26,7 +25,6 @@ routes = Blueprint("holds", __name__)
 Shown = Literal["open", "unknown", "held", "dispatched", "all"]
 """Which holds a list may ask for: those that an index finds among a million that are over."""
 
-SHOWN_CHANGES = 5
 COLUMNS = (
     "id", "tenant", "state", "feature", "vendor", "model", "cost_usd_micro", "settled_from", "resolution", "request_id",
     "created_at", "lease_until", "settled_at",
@@ -88,12 +86,8 @@ def void_hold(hold_id: str) -> Answer:
 
 def _shown(hold_id: str) -> Answer:
     hold = services().ledger.get_hold(hold_id)
-    changes = services().audit.search(
-        Search(tenant=hold.tenant_id, subject=hold_id), before=None, limit=SHOWN_CHANGES
-    )
     names = services().meters.names(hold.tenant_id, [line.meter_id for line in hold.lines])
-    policy = services().ledger.on_unknown(hold)
-    return room("hold.html", hold=hold, policy=policy, names=names, changes=changes.rows)
+    return room("hold.html", hold=hold, policy=services().ledger.on_unknown(hold), names=names)
 
 
 def _holds(wired: Services, query: HoldsView, cursor: str | None, at_once: int) -> Sequence[Hold]:

@@ -775,9 +775,11 @@ def _move(
     **changes: Any,
 ) -> Reply:
     """The hold in its next state, and what that gives back or charges in each of its buckets."""
-    moved = dataclasses.replace(hold, state=to, resolution=why or hold.resolution, **changes)
-    if to == "unknown" or hold.state in ("unknown", "void") or flag:
-        moved = _with_evidence(moved, books.now, actor, why or "the vendor answered", to=to, flag=flag)
+    in_doubt = to == "unknown" or hold.state in ("unknown", "void") or flag is not None
+    found = why or ("the vendor answered" if in_doubt else None)
+    moved = dataclasses.replace(hold, state=to, resolution=found, **changes)
+    if found and in_doubt:
+        moved = _with_evidence(moved, books.now, actor, found, to=to, flag=flag)
     books.put(moved)
     for line in hold.lines:
         charged = (charge or {}).get(line.unit, 0)
