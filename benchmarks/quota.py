@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from multiprocessing.synchronize import Barrier
 
 import psycopg
 import sqlalchemy as sa
@@ -156,11 +157,21 @@ def _fill(database: Database) -> None:
 def _cell(url: str, tenants: Sequence[str], processes: int, threads: int, seconds: float) -> Times:
     if processes == 1:
         return _load(url, tenants, threads, time.time() + WARM_UP_SECONDS, seconds)
-    begin = time.time() + WARM_UP_SECONDS + processes
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    together = context.Barrier(processes)
+    with ProcessPoolExecutor(processes, context, _begin, (together,)) as pool:
+        for started in [pool.submit(os.getpid) for _ in range(processes)]:
+            started.result()
+        begin = time.time() + WARM_UP_SECONDS
         tasks = [pool.submit(_load, url, tenants, threads, begin, seconds) for _ in range(processes)]
         first, *others = [task.result() for task in tasks]
     return sum(others, start=first)
+
+
+def _begin(together: Barrier) -> None:
+    """In each process before its first task: wait for the others, so that none is still starting when they are measured."""
+    log.configure("critical", "text")
+    together.wait()
 
 
 class _OneByOne(Ledger):
