@@ -68,7 +68,9 @@ def _run_many(tx: Tx, sql: str, table: sa.Table, names: tuple[str, ...], rows: S
 
 
 def _objects(names: Sequence[str], rows: Collection[Row]) -> str:
-    plain = ["".join(name) for name in names]  # orjson takes no subclass of str as a key, and SQLAlchemy's names are one
+    plain = [
+        "".join(name) for name in names
+    ]  # orjson takes no subclass of str as a key, and SQLAlchemy's names are one
     return orjson.dumps([dict(zip(plain, row, strict=True)) for row in rows]).decode()
 
 

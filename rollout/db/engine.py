@@ -72,7 +72,7 @@ class Database:
         """UTC epoch seconds by the database's clock, so that all workers agree (SQLite: the machine's)."""
         if self.is_sqlite:
             return int(self.clock())
-        return int(tx.execute(sa.text("select extract(epoch from clock_timestamp())")).scalar_one())
+        return int(tx.exec_driver_sql("select extract(epoch from clock_timestamp())").scalar_one())
 
     def now_ms(self, tx: Tx) -> int:
         """The same clock in UTC epoch milliseconds, for how long a change takes to spread."""

@@ -35,8 +35,8 @@ def lock_gate(tx: Tx, feature: str, exclusive: bool) -> None:
     So no hold commits after the stop did. Held until the transaction ends.
     """
     if tx.dialect.name == "postgresql":
-        lock = sa.func.pg_advisory_xact_lock if exclusive else sa.func.pg_advisory_xact_lock_shared
-        tx.execute(sa.select(lock(sa.func.hashtextextended(f"gate {feature}", 0))))
+        lock = "pg_advisory_xact_lock" if exclusive else "pg_advisory_xact_lock_shared"
+        tx.exec_driver_sql(f"select {lock}(hashtextextended(%s, 0))", (f"gate {feature}",))
 
 
 def lock_owners(tx: Tx, tenant_ids: Collection[str], known: Collection[str] = ()) -> dict[str, int]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
 from rollout.core.webhooks import Webhook
+from rollout.db.driver import select_many
 from rollout.db.engine import Tx
 from rollout.db.tables import webhook
+
+_COLUMNS = tuple(column.name for column in webhook.columns)
 
 
 def of(tx: Tx, tenant_ids: Collection[str]) -> list[Webhook]:
     """All webhooks of these tenants: they are few."""
-    query = sa.select(webhook).where(webhook.c.tenant_id.in_(sorted(tenant_ids))).order_by(webhook.c.id)
-    return [_webhook(row) for row in tx.execute(query).mappings()]
+    rows = select_many(tx, webhook, _COLUMNS, ("tenant_id",), [(tenant_id,) for tenant_id in tenant_ids])
+    return [_webhook(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
 
 
 def get(tx: Tx, webhook_id: str) -> Webhook | None:
@@ -53,5 +56,5 @@ def _values(one: Webhook) -> dict[str, Any]:
     return vars(one) | {"types": list(one.types)}
 
 
-def _webhook(row: sa.RowMapping) -> Webhook:
+def _webhook(row: Mapping[str, Any] | sa.RowMapping) -> Webhook:
     return Webhook(**{**row, "types": tuple(row["types"])})

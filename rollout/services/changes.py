@@ -53,7 +53,6 @@ class Change:
             {"action": action, "subject": subject, "tenant_id": tenant, "before": before, "after": after}
         )
 
-
     def tell(self, type: EventType, tenant: str | None, data: Mapping[str, Any]) -> None:
         """Tell webhooks of it, if it comes to be: the tenant's and the operators' own, or (None) only these."""
         self._events.emit(self.tx, self.now, type, tenant, data)
