@@ -68,9 +68,8 @@ def _run_many(tx: Tx, sql: str, table: sa.Table, names: tuple[str, ...], rows: S
 
 
 def _objects(names: Sequence[str], rows: Collection[Row]) -> str:
-    plain = [
-        "".join(name) for name in names
-    ]  # orjson takes no subclass of str as a key, and SQLAlchemy's names are one
+    # orjson takes no subclass of str as a key, and SQLAlchemy's names are one.
+    plain = ["".join(name) for name in names]
     return orjson.dumps([dict(zip(plain, row, strict=True)) for row in rows]).decode()
 
 
