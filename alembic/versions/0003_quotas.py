@@ -144,6 +144,10 @@ def upgrade() -> None:
 
     with op.batch_alter_table("entry") as batch_op:
         batch_op.add_column(sa.Column("d_cap", sa.BigInteger(), server_default="0", nullable=False))
+        batch_op.drop_index("ix_entry_tenant_id_meter_id_start")
+        batch_op.create_index(
+            "ix_entry_tenant_id_meter_id_start_at", ["tenant_id", "meter_id", "start", "at"], unique=False
+        )
 
     with op.batch_alter_table("hold") as batch_op:
         batch_op.add_column(sa.Column("unsent", sa.Boolean(), server_default=sa.false(), nullable=False))

@@ -21,7 +21,7 @@ def booked(tx: Tx, tenant_id: str, hold_id: str) -> list[Booked]:
     """The hold's entries in order of time, in the windows of those who share a meter too."""
     later = entry.alias()
     in_order = sa.or_(later.c.hold_id.is_(None), later.c.id > entry.c.id)
-    is_later = sa.or_(later.c.at > entry.c.at, sa.and_(later.c.at == entry.c.at, in_order))
+    is_later = sa.and_(later.c.at >= entry.c.at, sa.or_(later.c.at > entry.c.at, in_order))
     in_window = [later.c[name] == entry.c[name] for name in _WINDOW]
     since = sa.select(sa.func.coalesce(sa.func.sum(later.c.d_used), 0)).where(*in_window, is_later)
     of_meter = sa.and_(meter.c.tenant_id == entry.c.tenant_id, meter.c.id == entry.c.meter_id)

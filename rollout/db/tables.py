@@ -355,7 +355,7 @@ entry = Table(
     Column("reason", Text),
     Column("at", BigInteger, nullable=False),
     sa.UniqueConstraint("tenant_id", "hold_id", "meter_id", "subject", "kind"),
-    Index("ix_entry_tenant_id_meter_id_start", "tenant_id", "meter_id", "start"),
+    Index("ix_entry_tenant_id_meter_id_start_at", "tenant_id", "meter_id", "start", "at"),
 )
 
 # Both are booked by entries whose ids begin with theirs.
