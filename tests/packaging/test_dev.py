@@ -132,13 +132,22 @@ def test_screenshots_go_into_the_folder_named(checkout: Path) -> None:
     assert calls(checkout)[-1].endswith("tests/browser/screenshots.py --screenshots=shots")
 
 
+def _hear_ctrl_c() -> None:
+    """Whatever a shell starts behind itself would ignore it, and so would these tests' own children then."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_ending_it_ends_every_child(checkout: Path, sent: signal.Signals) -> None:
     """Also one that ignores Ctrl-C, as what a shell starts behind does; it holds a pipe while it lives."""
     os.mkfifo(checkout / "alive")
     tool(checkout, "ruff", "(echo started; exec sleep 1000) > alive & wait")
     with (
-        subprocess.Popen([sys.executable, checkout / "dev.py", "test"], stdout=subprocess.DEVNULL) as running,
+        subprocess.Popen(
+            [sys.executable, checkout / "dev.py", "test"],
+            stdout=subprocess.DEVNULL,
+            preexec_fn=_hear_ctrl_c,
+        ) as running,
         (checkout / "alive").open() as alive,
     ):
         assert alive.readline() == "started\n"
