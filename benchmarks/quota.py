@@ -27,6 +27,7 @@ import sqlalchemy as sa
 
 from benchmarks.databases import KINDS, made_of
 from rollout import log
+from rollout.app import calm_collector
 from rollout.core.catalogue import Cost
 from rollout.core.decisions import GENERATION
 from rollout.core.holds import Actual, HoldRequest, Operation, Reply, StoredResult
@@ -86,6 +87,7 @@ def main() -> None:
 def _measure(url: str, waiting: Sequence[int], seconds: float) -> None:
     with closing(Database(url)) as database:
         _fill(database)
+        calm_collector()
         print(f"\n{database.engine.dialect.name} {_version(database)}\n")
         print(
             "| tenants | processes x threads | pairs/s | CPU ms a pair | reserve p50 | p99 | pair p50 | p99 ms |"
@@ -171,6 +173,7 @@ def _cell(url: str, tenants: Sequence[str], processes: int, threads: int, second
 def _begin(together: Barrier) -> None:
     """In each process before its first task: wait for the others, so that none is still starting when they are measured."""
     log.configure("critical", "text")
+    calm_collector()
     together.wait()
 
 

@@ -6,6 +6,7 @@ The only module that knows every floor, and the only one of `rollout` that impor
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import secrets
 import socket
@@ -225,6 +226,17 @@ class Running:
         self.refresher.stop()
         self.worker.stop()
         self.services.close()
+
+
+def calm_collector() -> None:
+    """Let the garbage collector look less often, and never at what was there at the start.
+
+    Rows of a large batch are many young objects and no garbage cycles: by its default of 700 it walked through the whole process
+    several times a second, and every caller waited (p99 of a reserve with 128 waiting: 75 to 90 ms; so: 50).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def start(services: Services, *, apart: bool = False) -> Running:

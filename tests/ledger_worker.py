@@ -22,7 +22,7 @@ UNTOLD: HoldRequest = request(money=10, meter_rev=-1)
 
 
 def stop(ledger: Ledger, point: str) -> None:
-    with ledger.hold(HoldRequest(**{**vars(UNTOLD), "dispatch": point != "held"})) as held:
+    with ledger.hold(replace(UNTOLD, dispatch=point != "held")) as held:
         if point in ("done", "settling"):
             print(f"done {held.id}", flush=True)
         if point == "settling":

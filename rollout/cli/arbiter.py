@@ -87,6 +87,7 @@ class _Application(BaseApplication):  # type: ignore[misc]
         services = app.build(self._settings, connect=True, draining=lambda: self._draining[0] == 1)
         self._app = app.create_app(services)
         worker.rollout_running = app.start(services, apart=self._settings.jobs == "apart")
+        app.calm_collector()
 
 
 def options(settings: Settings) -> dict[str, Any]:

@@ -71,6 +71,7 @@ def worker() -> None:
     require_schema(settings)
     with refusals():
         running = app.start(app.build(settings, connect=True))
+    app.calm_collector()
     click.echo("background jobs are running; Ctrl-C stops them", err=True)
     stopped.wait()
     running.stop()

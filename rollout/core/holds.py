@@ -115,6 +115,9 @@ class HoldRequest:
     metered: bool = True
     end_user: str | None = None
     phase: str | None = None
+    _lines: dict[int, list[tuple[Meter, Bucket, int]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if not all(0 <= amount <= MAX_AMOUNT for amount in self.amounts.values()):
@@ -122,8 +125,11 @@ class HoldRequest:
 
     def lines(self, now: int) -> list[tuple[Meter, Bucket, int]]:
         """What counts this request: meter, its window of now as nobody has used it yet, amount."""
-        if not self.metered:
-            return []
+        if now not in self._lines:  # asked for twice a batch, and dear
+            self._lines[now] = self._counted(now) if self.metered else []
+        return self._lines[now]
+
+    def _counted(self, now: int) -> list[tuple[Meter, Bucket, int]]:
         caller = Caller(self.api_key_id, self.end_user, self.phase)
         return [
             (meter, open_bucket(meter, now, subject), amount)
