@@ -6,6 +6,7 @@ import logging
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import structlog
 from ledgers import RESULT, actual, ledger_on, request
