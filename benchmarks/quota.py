@@ -152,7 +152,9 @@ def _fill(database: Database) -> None:
         with ledger.hold(_request(tenant)) as held:
             held.settle(ACTUAL, RESULT)
     with database.write() as tx:
-        tx.exec_driver_sql("analyze")  # as autovacuum does within a minute; until then plans are those of empty tables
+        tx.exec_driver_sql(
+            "analyze"
+        )  # as autovacuum does within a minute; until then plans are those of empty tables
 
 
 # -- how fast --------------------------------------------------------------------------------------------------

@@ -114,16 +114,15 @@ def test_many_at_once_with_one_key_are_one_call(service: Service, vendor: Proces
     assert arrived(vendor) == 1
 
 
-@pytest.mark.parametrize("fault", ["hang", "drop", "error=500", "html", "malformed", "cut=1"])
-def test_a_vendor_that_fails_is_called_once_and_charged_once_by_a_real_sdk(
-    service: Service, vendor: Process, fault: str
+def test_a_vendor_that_fails_is_called_once_and_charged_by_estimate(
+    service: Service, vendor: Process
 ) -> None:
     before = images_used(service)
     with (
         openai.OpenAI(base_url=f"{service.url}/v1", api_key=service.key("acme")) as client,
         pytest.raises(openai.InternalServerError) as failed,
     ):
-        client.images.generate(**body(f"sandbox:{fault} boat"))
+        client.images.generate(**body("sandbox:drop boat"))
     assert failed.value.code in ("outcome_unknown", "upstream_unavailable")
     assert failed.value.response.headers["x-should-retry"] == "false"
     assert arrived(vendor) == 1
