@@ -13,9 +13,11 @@ from pathlib import Path
 
 import postgres
 import pytest
+import structlog
 from clocks import Clock, ClockedDatabase
 from processes import Starter, give_up
 
+from rollout import log
 from rollout.db import migrate
 from rollout.db.engine import Database
 
@@ -32,6 +34,15 @@ def pytest_configure(config: pytest.Config) -> None:
         run = postgres.Run.begin()
         config.add_cleanup(run.end)
         os.environ[SHARED] = str(run.folder)
+
+
+@pytest.fixture
+def logs_go_nowhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """For tests that run commands in this process: they leave no logger behind that remembers their streams."""
+    sink = structlog.ReturnLoggerFactory()
+    monkeypatch.setattr(log, "configure", lambda *_: structlog.configure(logger_factory=sink))
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

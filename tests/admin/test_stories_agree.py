@@ -25,6 +25,8 @@ from rollout.settings import Settings
 
 SECRET = "s" * 40
 
+pytestmark = pytest.mark.usefixtures("logs_go_nowhere")
+
 
 @pytest.fixture
 def services(
