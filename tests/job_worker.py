@@ -20,6 +20,7 @@ from rollout.services.jobs import JobQueue
 KIND = "write"
 LEASE = 2
 WORK_SECONDS = 0.02
+"""How long a job takes: without it, nobody would be killed in the middle of one."""
 
 
 def runner(url: str, folder: Path) -> Runner:

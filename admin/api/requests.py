@@ -16,7 +16,9 @@ from rollout.web.paging import PageQuery, listing, walk
 from rollout.web.times import Moment, epoch_or_none, rfc3339
 from rollout.web.wired import services
 
+from .adjustments import AdjustmentOut
 from .auth import viewer
+from .topups import TopUpOut
 
 routes = Blueprint("requests", __name__)
 
@@ -81,21 +83,6 @@ class SetByOut(Shape):
     action: str
     reason: str
     cap: int
-
-
-class TopUpOut(Shape):
-    id: str
-    tenant: str | None
-    meter: str
-    subject: str | None
-    amount: int
-    effective: str
-    expires: str | None
-    ends_at: str | None
-    voided_at: str | None
-    reason: str
-    created_by: str
-    created_at: str
 
 
 class HeldByOut(Shape):
@@ -163,18 +150,6 @@ class EntryOut(Shape):
     price_id: str | None
     actor: str
     reason: str | None
-
-
-class AdjustmentOut(Shape):
-    id: str
-    tenant: str
-    feature: str
-    unit: str
-    amount: int
-    at: str
-    reason: str
-    created_by: str
-    created_at: str
 
 
 class MoneyOut(Shape):
