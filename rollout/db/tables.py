@@ -164,6 +164,9 @@ plan = Table(
         "salt", String(64), nullable=False
     ),  # drawn once for the feature's life: raising a percentage never removes a tenant
     Column("version", Integer, nullable=False),
+    Column(
+        "four_eyes", sa.Boolean(), nullable=False, server_default=sa.false()
+    ),  # changes wait for a second person
     Column("created_at", BigInteger, nullable=False),
 )
 
@@ -176,6 +179,13 @@ phase = Table(
     Column("title", String(200), nullable=False),
     Column("audience", Json, nullable=False),  # {"kind": "granted" | "segment" | "percentage" | "all", ...}
     Column("quota", Json, nullable=False),  # meters that an approval without its own brings along
+    Column("vendors", Json),  # those whose models its members may use; null: all
+    Column("entry", Json),  # what must be true to enter it: core.gates.Gate
+    Column("exit", Json),  # what must be true to leave it for a later one
+    Column("hold", Json),  # ceilings: while one is exceeded nobody advances the plan
+    Column(
+        "moves_on", sa.Boolean(), nullable=False, server_default=sa.false()
+    ),  # by itself, once its exit is met
     sa.UniqueConstraint("feature", "key"),
 )
 
@@ -203,7 +213,166 @@ kill = Table(
     Column("changed_at_ms", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("remind_at", BigInteger),
+    Column("reminded_at", BigInteger),
     CheckConstraint("killed in (0, 1)", name="two_valued"),
+)
+
+# Steps of a plan that are to come, at a time (`schedule`) or when enough people said yes (`change_request`). `step` is a core.steps.Step;
+# both rest on the plan's version of when they were written.
+
+schedule = Table(
+    "schedule",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("feature", Id, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("step", Json, nullable=False),
+    Column("base_version", Integer, nullable=False),
+    Column("state", String(16), nullable=False),  # pending, applied, conflict, cancelled
+    Column("reason", Text, nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("outcome", Text),  # what came of it, or what it waits for
+    Column("version", Integer, nullable=False),
+    Index("ix_schedule_feature_at", "feature", "at"),
+    Index("ix_schedule_state_at", "state", "at"),
+)
+
+change_request = Table(
+    "change_request",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("feature", Id, nullable=False),
+    Column("step", Json, nullable=False),
+    Column("content_hash", String(64), nullable=False),  # SHA-256 of what is approved: core.approvals
+    Column("base_version", Integer, nullable=False),
+    Column("state", String(16), nullable=False),  # waiting, applied, rejected, withdrawn, void
+    Column("reason", Text, nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("ended_by", String(200)),
+    Column("outcome", Text),
+    Column("version", Integer, nullable=False),
+    Index("ix_change_request_feature_state", "feature", "state", "id"),
+)
+
+approval = Table(
+    "approval",
+    metadata,
+    Column("change_request_id", Id, primary_key=True),
+    Column("by", String(200), primary_key=True),
+    Column("content_hash", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
+# -- flags beyond plans ----------------------------------------------------------------------------------------------------------------
+
+# `document` is the Unleash document as it came, unknown parts too; an archived flag keeps its name.
+
+flag = Table(
+    "flag",
+    metadata,
+    Column("environment", Id, primary_key=True),
+    Column("name", String(500), primary_key=True),
+    Column("project", String(100), nullable=False),
+    Column("document", Json, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("archived_at", BigInteger),
+)
+
+segment = Table(
+    "segment",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(200), nullable=False),
+    Column("document", Json, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+# What an import brought beside flags and segments: kept, and served and exported again.
+
+flag_extra = Table(
+    "flag_extra",
+    metadata,
+    Column("environment", Id, primary_key=True),
+    Column("members", Json, nullable=False),
+)
+
+flag_token = Table(
+    "flag_token",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("type", String(16), nullable=False),  # client, frontend
+    Column("projects", Json, nullable=False),  # ["*"], or names
+    Column("environment", Id, nullable=False),
+    Column("tenant_id", Id),  # frontend: whose properties replace the caller's
+    Column("prefix", String(200), nullable=False),  # what may be shown: *:production.ab12
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("version", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+)
+
+# What SDKs tell: who they are, and how often a flag was on and off in an hour (UTC, epoch seconds of its beginning).
+
+flag_client = Table(
+    "flag_client",
+    metadata,
+    Column("environment", Id, primary_key=True),
+    Column("app_name", String(200), primary_key=True),
+    Column("instance_id", String(200), primary_key=True),
+    Column("sdk", String(200)),
+    Column("strategies", Json, nullable=False),
+    Column("interval", Integer),
+    Column("first_seen_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Index("ix_flag_client_seen_at", "seen_at"),
+)
+
+flag_metric = Table(
+    "flag_metric",
+    metadata,
+    Column("environment", Id, primary_key=True),
+    Column("flag", String(500), primary_key=True),
+    Column("app_name", String(200), primary_key=True),
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    Column("yes", BigInteger, nullable=False),
+    Column("no", BigInteger, nullable=False),
+    Column("variants", Json, nullable=False),  # {"name": count}
+    Index("ix_flag_metric_hour", "hour"),
+)
+
+# With ROLLOUT_FLAGS=unleash: the last good state of the server that holds the flags, and how far our phases were written to it.
+
+upstream_flags = Table(
+    "upstream_flags",
+    metadata,
+    Column("source", String(64), primary_key=True),  # SHA-256 of URL, token and environment
+    Column("document", Text, nullable=False),
+    Column("etag", String(200)),
+    Column("fetched_at", BigInteger, nullable=False),
+    Column("confirmed_at", BigInteger, nullable=False),
+)
+
+flag_push = Table(
+    "flag_push",
+    metadata,
+    Column("feature", Id, primary_key=True),
+    Column("wanted_revision", BigInteger, nullable=False),
+    Column("pushed_revision", BigInteger),  # the last that was read back as it was written
+    Column("upstream_revision", String(64)),
+    Column("drift", Json),  # what differs there and was not our doing
+    Column("error", Text),
+    Column("at", BigInteger, nullable=False),
 )
 
 # -- quota -----------------------------------------------------------------------------------------------------------------------------
