@@ -16,6 +16,9 @@ from typing import Any
 
 from rollout.errors import InvalidRequest
 
+PRODUCTION = "production"
+"""The environment whose flags decide here. The plans' flags are in it alone."""
+
 STRING_OPERATORS = ("IN", "STR_CONTAINS", "STR_STARTS_WITH", "STR_ENDS_WITH")
 NUMBER_OPERATORS = ("NUM_EQ", "NUM_GT", "NUM_GTE", "NUM_LT", "NUM_LTE")
 OPERATORS = STRING_OPERATORS + NUMBER_OPERATORS
@@ -114,28 +117,35 @@ def parse_constraints(data: Any, at: str) -> tuple[Constraint, ...]:
     return tuple(parse_constraint(item, f"{at}.{index}") for index, item in enumerate(data))
 
 
-def check_document(document: Any) -> frozenset[str]:
-    """The names of all flags of a client-features document.
-
-    Raises InvalidRequest at the first thing that an engine would misread.
-    """
+def names_of(document: Any) -> frozenset[str]:
+    """The names of all flags of a client-features document, each of which has one of its own. Raises InvalidRequest."""
     features = document.get("features") if isinstance(document, Mapping) else None
     if not isinstance(features, list):
         raise _refused("A document has a list `features`.", "features")
     names: set[str] = set()
     for index, feature in enumerate(features):
-        name = _check_feature(feature, f"features.{index}")
+        name = feature.get("name") if isinstance(feature, Mapping) else None
+        if not isinstance(name, str):
+            raise _refused("A flag is an object with a `name`.", f"features.{index}.name")
         if name in names:
             raise _refused(f"Two flags have the name {name!r}.", f"features.{index}.name")
         names.add(name)
     return frozenset(names)
 
 
-def _check_feature(feature: Any, at: str) -> str:
-    if not isinstance(feature, Mapping):
-        raise _refused("A flag is an object.", at)
-    name = feature.get("name")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+def check_document(document: Any) -> frozenset[str]:
+    """The names of all flags of a client-features document that we wrote.
+
+    Raises InvalidRequest at the first thing that an engine would misread.
+    """
+    names = names_of(document)
+    for index, feature in enumerate(document["features"]):
+        _check_feature(feature, f"features.{index}")
+    return names
+
+
+def _check_feature(feature: Mapping[str, Any], at: str) -> None:
+    if not _NAME.fullmatch(feature["name"]):
         raise _refused(
             "A flag's name is 1-100 letters, digits and . _ ~ -; a letter or digit first.", f"{at}.name"
         )
@@ -149,7 +159,6 @@ def _check_feature(feature: Any, at: str) -> str:
         )
     for index, strategy in enumerate(strategies):
         _check_strategy(strategy, f"{at}.strategies.{index}")
-    return name
 
 
 def _check_strategy(strategy: Any, at: str) -> None:

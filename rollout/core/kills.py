@@ -31,6 +31,7 @@ class Kill:
     changed_at_ms: int
     revision: int
     remind_at: int | None = None
+    reminded_at: int | None = None
 
     def __post_init__(self) -> None:
         if self.in_flight not in IN_FLIGHT:

@@ -92,7 +92,7 @@ class Features:
         ):
             return memo[1]
         state = FeatureState(snapshot.revision, snapshot.plans.get(feature), feature in snapshot.kills, fresh)
-        decision = decide(facts, feature, state, now, snapshot.flags.evaluate)
+        decision = decide(facts, feature, state, now, snapshot.gates.evaluate)
         if fresh:
             snapshot.decisions.put((facts.tenant.id, feature), (facts, decision))
         return decision

@@ -10,22 +10,22 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import structlog
 
 from rollout.core.decisions import TenantFacts
-from rollout.core.kills import Kill
-from rollout.core.plans import RunningPlan, compile_flag, document
+from rollout.core.flags import PRODUCTION, check_document
+from rollout.core.plans import compile_flag, document
 from rollout.core.tenants import Key, parse_key, secret_hash
-from rollout.db import audit, facts, kills, plans, revision
+from rollout.db import audit, facts, flags, kills, plans, revision
 from rollout.db.engine import Clock, Database, Tx
-from rollout.errors import InvalidApiKey, NotFound, PermissionDenied
+from rollout.errors import InvalidApiKey, InvalidRequest, NotFound, PermissionDenied
 from rollout.sync import embedded
 from rollout.sync.lru import LRU
-from rollout.sync.snapshot import EMPTY, Snapshot
+from rollout.sync.snapshot import EMPTY, FlagState, Snapshot
 
 V = TypeVar("V")
 
@@ -64,6 +64,7 @@ class State:
         self._snapshot = EMPTY
         self._confirmed_at = -math.inf
         self._refreshing = threading.Lock()
+        self._swapped = threading.Condition()
         self._forgetting = threading.Lock()
         self._forgotten = 0
         self._facts: LRU[str, TenantFacts] = LRU(CACHED_TENANTS)
@@ -88,9 +89,18 @@ class State:
             with self._database.read() as tx:
                 number = revision.current(tx)
                 if number != old.revision:
-                    self._swap(number, old, plans.all_(tx), kills.for_everyone(tx), _touched(tx, number, old))
+                    snapshot = self._load(tx, number, old)
+                    self._forget(_touched(tx, number, old))
+            if number != old.revision:
+                self._swap(snapshot)
             self._confirmed_at = looked_at
             return number != old.revision
+
+    def wait_beyond(self, revision: int, seconds: float) -> Snapshot:
+        """The snapshot as soon as its revision is another one, at the latest after `seconds`."""
+        with self._swapped:
+            self._swapped.wait_for(lambda: self._snapshot.revision != revision, seconds)
+        return self._snapshot
 
     def identify(self, key_text: str) -> Identity:
         """Whose usable key this is. Raises as `whose` and `check_usable` do."""
@@ -159,25 +169,57 @@ class State:
             self._facts.drop(lambda tenant_id, _: touched is None or tenant_id in touched)
             self._keys.drop(lambda _, key: touched is None or key.tenant_id in touched)
 
-    def _swap(
-        self,
-        number: int,
-        old: Snapshot,
-        running: Mapping[str, RunningPlan],
-        killed: Mapping[str, Kill],
-        touched: set[str] | None,
-    ) -> None:
-        """A kill binds whatever the flags are like: flags that do not load leave the old ones, with an
-        alarm."""
-        flags = [compile_flag(plan, killed=feature in killed) for feature, plan in running.items()]
+    def _load(self, tx: Tx, number: int, old: Snapshot) -> Snapshot:
+        """What holds at revision `number`. A kill binds whatever the flags are like: flags that do not load leave the old ones,
+        with an alarm."""
+        running, killed, stored = plans.all_(tx), kills.for_everyone(tx), flags.stamp(tx)
+        compiled = [compile_flag(plan, killed=feature in killed) for feature, plan in running.items()]
         try:
-            snapshot = Snapshot(number, embedded.load(document(flags), number), running, killed)
-        except embedded.FlagsRefused as refusal:
-            log.error("flags_refused", revision=number, kept=old.flags.revision, error=str(refusal))
-            snapshot = Snapshot(number, old.flags, old.plans, killed)
-        self._forget(touched)
-        self._snapshot = snapshot
-        log.info("snapshot_swapped", revision=number, plans=len(running), kills=sorted(killed))
+            check_document(document(compiled))
+            same = stored == old.stored
+            known = old.flags if same else {}
+            documents = {name: one.document for name, one in known.items()} if same else flags.documents(tx)
+            wanted = _with_plans(documents, compiled, old.plans.keys() | running.keys())
+            loaded = _engines(number, known, wanted)
+            return Snapshot(number, loaded, running, killed, stored)
+        except (embedded.FlagsRefused, InvalidRequest) as refusal:
+            log.error("flags_refused", revision=number, kept=old.gates.revision, error=str(refusal))
+            return Snapshot(number, old.flags, old.plans, killed, old.stored)
+
+    def _swap(self, snapshot: Snapshot) -> None:
+        with self._swapped:
+            self._snapshot = snapshot
+            self._swapped.notify_all()
+        log.info(
+            "snapshot_swapped",
+            revision=snapshot.revision,
+            plans=len(snapshot.plans),
+            flags=len(snapshot.gates.names),
+            kills=sorted(snapshot.kills),
+        )
+
+
+def _with_plans(
+    documents: Mapping[str, Mapping[str, Any]],
+    compiled: Sequence[Mapping[str, Any]],
+    planned: Collection[str],
+) -> dict[str, Mapping[str, Any]]:
+    """The documents with the plans' flags, before all others, in PRODUCTION; `planned` are those that were there before, too."""
+    base = documents.get(PRODUCTION, {"version": 2, "features": [], "segments": []})
+    others = [feature for feature in base["features"] if feature["name"] not in planned]
+    return {**documents, PRODUCTION: {**base, "features": [*compiled, *others]}}
+
+
+def _engines(
+    number: int, old: Mapping[str, FlagState], documents: Mapping[str, Mapping[str, Any]]
+) -> dict[str, FlagState]:
+    """By environment; what has not changed is not loaded again. Raises FlagsRefused."""
+    loaded = {}
+    for name, wanted in documents.items():
+        known = old.get(name)
+        same = known is not None and known.document == wanted
+        loaded[name] = replace(known, revision=number) if known and same else embedded.load(wanted, number)
+    return loaded
 
 
 def _touched(tx: Tx, number: int, old: Snapshot) -> set[str] | None:

@@ -1,8 +1,8 @@
-"""Flags that live in our database, evaluated by `UnleashClient`: one client per revision, never initialised.
+"""Flags evaluated by `UnleashClient`: one client per document, never initialised.
 
 The client's constructor loads its engine from a bootstrapped cache; no thread starts, nothing is fetched,
 and a new client beside the old one never stalls an evaluation. Failure behaviour: the client never raises
-on a bad document but is left with an empty engine. So a document is checked before, and the names that were
+on a bad document but is left with an empty engine. So the names are read before, and those that were
 loaded are compared after; `FlagsRefused` leaves the caller with the state it had.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from rollout.core.flags import check_document
+from rollout.core.flags import names_of
 from rollout.errors import InvalidRequest
 from rollout.sync.snapshot import FlagState
 
@@ -25,20 +25,13 @@ class FlagsRefused(Exception):
 def load(document: Mapping[str, Any], revision: int) -> FlagState:
     """Flags ready to be evaluated; raises FlagsRefused."""
     try:
-        names = check_document(document)
+        names = names_of(document)
     except InvalidRequest as error:
         raise FlagsRefused(f"{error.members['param']}: {error.message}") from error
     client = _client(orjson.dumps(document).decode())
     if loaded := set(client.feature_definitions()) ^ names:
         raise FlagsRefused(f"the engine did not load what was sent; different: {', '.join(sorted(loaded))}")
-
-    def evaluate(flag: str, properties: Mapping[str, str]) -> str | None:
-        if flag not in names:
-            return None
-        variant = client.get_variant(flag, {"properties": properties})
-        return variant["name"] if variant["feature_enabled"] else None
-
-    return FlagState(revision, document, evaluate)
+    return FlagState(revision, document, names, client.get_variant)
 
 
 def _client(text: str) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rollout.core.decisions import Decision, Evaluate, TenantFacts
+from rollout.core.decisions import Decision, TenantFacts
+from rollout.core.flags import PRODUCTION
 from rollout.core.kills import Kill
 from rollout.core.plans import RunningPlan
 from rollout.sync.lru import LRU
@@ -14,35 +15,57 @@ from rollout.sync.lru import LRU
 MEMOISED_DECISIONS = 20_000
 
 
+Answer = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
+"""(flag, Unleash context) -> {"name", "enabled", "feature_enabled", "payload"?}: the variant, and whether the flag is on."""
+
+
 @dataclass(frozen=True)
 class FlagState:
-    """Flags as an engine has them loaded. `revision` is the one they were rendered from."""
+    """Flags as an engine has them loaded. `revision` is the one they were rendered from; `document` the client-features document that
+    was, `names` those of its flags. `ask` the engine of those alone: it counts, without a bound, what else it is asked for."""
 
     revision: int
     document: Mapping[str, Any]
-    evaluate: Evaluate
+    names: frozenset[str]
+    ask: Answer
+
+    def answer(self, flag: str, context: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """What the engine says of the flag in an Unleash context (`userId`, `properties`, ...); None for one that is not there."""
+        return self.ask(flag, context) if flag in self.names else None
+
+    def evaluate(self, flag: str, properties: Mapping[str, str]) -> str | None:
+        """The name of the variant, where the flag is on; None where it is off."""
+        answer = self.answer(flag, {"properties": properties})
+        return answer["name"] if answer is not None and answer["feature_enabled"] else None
 
 
-def _nothing(_flag: str, _properties: Mapping[str, str]) -> None:
-    return None
+def _nothing(_flag: str, _context: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"name": "disabled", "enabled": False, "feature_enabled": False}
 
 
-NO_FLAGS = FlagState(0, {"version": 2, "features": []}, _nothing)
+NO_FLAGS = FlagState(0, {"version": 2, "features": [], "segments": []}, frozenset(), _nothing)
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """`plans` by feature; `kills` by feature, for those killed for everyone. `decisions` is the memo of
-    this revision alone: (tenant, feature) -> the facts that were decided on, and the decision."""
+    """`flags` by environment, `stored` the stamp of the rows that they were rendered from beside the plans; `plans` by feature; `kills`
+    by feature, for those killed for everyone. `decisions` is the memo of this revision alone: (tenant, feature) -> the facts that were
+    decided on, and the decision."""
 
     revision: int
-    flags: FlagState
+    flags: Mapping[str, FlagState]
     plans: Mapping[str, RunningPlan]
     kills: Mapping[str, Kill]
+    stored: object = None
     decisions: LRU[tuple[str, str], tuple[TenantFacts, Decision]] = field(
         default_factory=lambda: LRU(MEMOISED_DECISIONS)
     )
 
+    @property
+    def gates(self) -> FlagState:
+        """The flags that decide here: those of PRODUCTION, where the plans' are."""
+        return self.flags[PRODUCTION]
 
-EMPTY = Snapshot(0, NO_FLAGS, {}, {})
+
+EMPTY = Snapshot(0, {PRODUCTION: NO_FLAGS}, {}, {})
 """Before the first look: generation is denied, analysis allowed."""

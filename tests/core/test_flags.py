@@ -89,7 +89,7 @@ def test_a_document_of_another_shape_is_refused(text: Any) -> None:
 def test_what_is_no_object_is_refused() -> None:
     with pytest.raises(InvalidRequest) as refused:
         check_document({"features": [good()["features"][0], "flag"]})
-    assert refused.value.members["param"] == "features.1"
+    assert refused.value.members["param"] == "features.1.name"
 
 
 def test_two_flags_of_one_name_are_refused() -> None:
