@@ -163,5 +163,8 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("hold", sa.JSON(none_as_null=True), nullable=True))
         batch_op.add_column(sa.Column("moves_on", sa.Boolean(), server_default=sa.false(), nullable=False))
 
+    with op.batch_alter_table("phase_run") as batch_op:
+        batch_op.add_column(sa.Column("open_to", sa.String(length=64), nullable=True))
+
     with op.batch_alter_table("plan") as batch_op:
         batch_op.add_column(sa.Column("four_eyes", sa.Boolean(), server_default=sa.false(), nullable=False))

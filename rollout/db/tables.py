@@ -199,6 +199,7 @@ phase_run = Table(
     Column("entered_at", BigInteger, nullable=False),
     Column("entered_by", String(200), nullable=False),
     Column("left_at", BigInteger),
+    Column("open_to", Id),  # the furthest phase whose members stay in, after a jump back; null: this one
 )
 
 kill = Table(
