@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rollout.db.engine import Database, Tx
+from rollout.db.driver import Statement
+from rollout.db.engine import Database
 
 
 class Clock:
@@ -21,8 +22,5 @@ class Clock:
 class ClockedDatabase(Database):
     """Tells the time of the test's clock on PostgreSQL too, where `Database` asks the server."""
 
-    def now(self, tx: Tx) -> int:
-        return int(self.clock())
-
-    def now_ms(self, tx: Tx) -> int:
-        return int(self.clock() * 1000)
+    def time(self) -> Statement:
+        return Statement("select ?" if self.is_sqlite else "select %s::float", (self.clock(),))

@@ -2,40 +2,92 @@
 database to run (`docs/benchmarks.md`).
 
 One statement writes or finds all rows. PostgreSQL gets them as one JSON text: arrays of values cost its driver five times as
-much. Rows are sequences in
-the order of their columns; JSON columns take and give Python values.
+much. Rows are sequences in the order of their columns; JSON columns take and give Python values.
+
+Statements are values, and `run` carries out several in one round trip: a wait is what a batch has to pay for, as whoever comes back
+from it has to get the interpreter from all threads that work meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
+from sqlalchemy import event
 
-from rollout.db.engine import Tx
-
+Tx = sa.Connection
 Row = Sequence[Any]
+Answers = list[Sequence[Row]]
+
+_ROUND = "rollout_round"
 
 _TYPES = {sa.JSON: "json", sa.Integer: "bigint", sa.Boolean: "boolean"}
 
 
-def insert_many(tx: Tx, table: sa.Table, rows: Sequence[Row], *, missing_only: bool = False) -> None:
-    """Insert rows of all columns; `missing_only` leaves out those that collide with one that is there."""
-    if rows:
-        names = tuple(column.name for column in table.columns)
-        _run_many(tx, _insert(table, missing_only, _is_postgres(tx)), table, names, rows)
+@dataclass(frozen=True)
+class Statement:
+    """SQL with its values, as the driver takes them; `json` are the positions of JSON columns in its answer."""
+
+    sql: str
+    values: Any = ()
+    json: tuple[int, ...] = ()
+
+
+NOTHING = Statement("")
+"""Has no rows to write or to find: nothing is sent."""
+
+
+def run(tx: Tx, *statements: Statement) -> list[list[Row]]:
+    """Carry them out in order; the rows that each answers. On PostgreSQL in one round trip, each with a snapshot of its own."""
+    sent = [one for one in statements if one is not NOTHING]
+    answers = iter(_pipelined(tx, sent) if _is_postgres(tx) else [_answer(tx, one) for one in sent])
+    return [
+        [] if one is NOTHING else [_decoded(row, one.json) for row in next(answers)] for one in statements
+    ]
+
+
+def _answer(tx: Tx, statement: Statement) -> Sequence[Row]:
+    result = tx.exec_driver_sql(statement.sql, statement.values)
+    return result.all() if result.returns_rows else []
+
+
+def _pipelined(tx: Tx, statements: Sequence[Statement]) -> Answers:
+    answers: Answers = []
+    sql = "; ".join(one.sql for one in statements)
+    tx.exec_driver_sql(sql, execution_options={_ROUND: (statements, answers)})
+    return answers
+
+
+def take_rounds(engine: sa.Engine) -> None:
+    """Let `run` use psycopg's pipelines: inside SQLAlchemy, which sees to errors and to connections that break."""
+
+    @event.listens_for(engine, "do_execute")
+    def _take(cursor: Any, _sql: str, _values: Any, context: Any) -> bool:
+        statements, answers = context.execution_options.get(_ROUND, ((), None))
+        if answers is None:
+            return False
+        with cursor.connection.pipeline():
+            cursors = [cursor.connection.execute(one.sql, one.values) for one in statements]
+        answers += [one.fetchall() if one.description else [] for one in cursors]
+        return True
+
+
+def insert_many(tx: Tx, table: sa.Table, rows: Sequence[Row], *, missing_only: bool = False) -> Statement:
+    """Inserts rows of all columns; `missing_only` leaves out those that collide with one that is there."""
+    names = tuple(column.name for column in table.columns)
+    return _writing(tx, _insert(table, missing_only, _is_postgres(tx)), table, names, rows)
 
 
 def update_many(
     tx: Tx, table: sa.Table, key: Sequence[str], changing: Sequence[str], rows: Sequence[Row]
-) -> None:
-    """Change the rows that `key` finds. `rows`: what to write, then the key."""
-    if rows:
-        sql = _update(table, tuple(key), tuple(changing), _is_postgres(tx))
-        _run_many(tx, sql, table, (*changing, *key), rows)
+) -> Statement:
+    """Changes the rows that `key` finds. `rows`: what to write, then the key."""
+    sql = _update(table, tuple(key), tuple(changing), _is_postgres(tx))
+    return _writing(tx, sql, table, (*changing, *key), rows)
 
 
 def select_many(
@@ -46,25 +98,24 @@ def select_many(
     keys: Collection[Row],
     *,
     lock: bool = False,
-) -> list[Row]:
-    """The rows whose columns `key` are one of `keys`; with `lock` locked in the order of the key."""
+) -> Statement:
+    """Answers the rows whose columns `key` are one of `keys`; with `lock` locked in the order of the key."""
     if not keys:
-        return []
-    postgres = _is_postgres(tx)
-    sql = _select(table, tuple(columns), tuple(key), lock, postgres)
-    json = _json(table, tuple(columns))
-    return [_decoded(row, json) for row in tx.exec_driver_sql(sql, (_objects(key, keys),)).all()]
+        return NOTHING
+    sql = _select(table, tuple(columns), tuple(key), lock, _is_postgres(tx))
+    return Statement(sql, (_objects(key, keys),), _json(table, tuple(columns)))
 
 
 def _is_postgres(tx: Tx) -> bool:
     return tx.dialect.name == "postgresql"
 
 
-def _run_many(tx: Tx, sql: str, table: sa.Table, names: tuple[str, ...], rows: Sequence[Row]) -> None:
+def _writing(tx: Tx, sql: str, table: sa.Table, names: tuple[str, ...], rows: Sequence[Row]) -> Statement:
+    if not rows:
+        return NOTHING
     if _is_postgres(tx):
-        tx.exec_driver_sql(sql, (_objects(names, rows),))
-    else:
-        tx.exec_driver_sql(sql, [tuple(row) for row in _encoded(table, names, rows)])
+        return Statement(sql, (_objects(names, rows),))
+    return Statement(sql, [tuple(row) for row in _encoded(table, names, rows)])
 
 
 def _objects(names: Sequence[str], rows: Collection[Row]) -> str:

@@ -20,9 +20,11 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 from sqlalchemy.dialects import postgresql, sqlite
 
+from rollout.db.driver import Statement, Tx, run, take_rounds
 from rollout.errors import InvalidRequest, LedgerUnavailable
 
-Tx = sa.Connection
+__all__ = ["Clock", "Database", "Tx", "insert_missing"]
+
 Clock = Callable[[], float]
 
 LOCK_SECONDS = 10.0
@@ -68,17 +70,21 @@ class Database:
                 ):
                     yield tx
 
-    def now(self, tx: Tx) -> int:
-        """UTC epoch seconds by the database's clock, so that all workers agree (SQLite: the machine's)."""
+    def time(self) -> Statement:
+        """Answers UTC epoch seconds with their fraction, by the database's clock, so that all workers agree (SQLite: the machine's)."""
         if self.is_sqlite:
-            return int(self.clock())
-        return int(tx.exec_driver_sql("select extract(epoch from clock_timestamp())").scalar_one())
+            return Statement("select ?", (self.clock(),))
+        return Statement("select extract(epoch from clock_timestamp())")
+
+    def now(self, tx: Tx) -> int:
+        """Whole UTC epoch seconds by that clock."""
+        ((row,),) = run(tx, self.time())
+        return int(row[0])
 
     def now_ms(self, tx: Tx) -> int:
-        """The same clock in UTC epoch milliseconds, for how long a change takes to spread."""
-        if self.is_sqlite:
-            return int(self.clock() * 1000)
-        return int(tx.execute(sa.text("select extract(epoch from clock_timestamp()) * 1000")).scalar_one())
+        """UTC epoch milliseconds by that clock, for how long a change takes to spread."""
+        ((row,),) = run(tx, self.time())
+        return int(row[0] * 1000)
 
     def close(self) -> None:
         self.engine.dispose()
@@ -132,7 +138,7 @@ def _sqlite(url: str, pool_size: int) -> sa.Engine:
 
 
 def _postgres(url: str, pool_size: int) -> sa.Engine:
-    return sa.create_engine(
+    engine = sa.create_engine(
         url,
         pool_size=pool_size,
         max_overflow=pool_size,
@@ -140,6 +146,8 @@ def _postgres(url: str, pool_size: int) -> sa.Engine:
         isolation_level="READ COMMITTED",
         connect_args={"connect_timeout": 5, "options": "-c synchronous_commit=on"},
     )
+    take_rounds(engine)
+    return engine
 
 
 class _FileLock:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from rollout.core.holds import Entry
 from rollout.core.meters import PLATFORM, BucketKey
 from rollout.db import meters
-from rollout.db.driver import insert_many
+from rollout.db.driver import Statement, insert_many
 from rollout.db.engine import Tx
 from rollout.db.tables import bucket, entry, hold, meter
 
@@ -22,8 +22,8 @@ LineKey = tuple[str, str, str, str, int]
 """(tenant_id, hold_id, meter_id, subject, start)"""
 
 
-def add(tx: Tx, entries: Sequence[Entry]) -> None:
-    insert_many(tx, entry, list(map(_ROW, entries)))
+def added(tx: Tx, new: Sequence[Entry]) -> Statement:
+    return insert_many(tx, entry, list(map(_ROW, new)))
 
 
 def of_hold(tx: Tx, tenant_id: str, hold_id: str) -> list[Entry]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from rollout.core.holds import OPEN, Hold, Line, State, StoredResult
-from rollout.db.driver import insert_many, select_many, update_many
+from rollout.db.driver import Row, Statement, insert_many, select_many, update_many
 from rollout.db.engine import Tx
 from rollout.db.tables import hold
 
@@ -24,13 +24,19 @@ _CHANGING = (
 _IS_OPEN = hold.c.lease_until.is_not(None)
 
 
-def lock(tx: Tx, ids: Collection[HoldId], keys: Collection[tuple[str, str]]) -> list[Hold]:
-    """Those with these ids, and those with these (tenant_id, Idempotency-Key), locked; each once."""
-    found = _locked(tx, "id", ids) if ids else []
-    if keys:
-        known = {one.id for one in found}
-        found += [one for one in _locked(tx, "idem_key", keys) if one.id not in known]
-    return found
+def by_id(tx: Tx, ids: Collection[HoldId]) -> Statement:
+    """Locks them and answers what `each_once` reads."""
+    return select_many(tx, hold, _COLUMNS, _KEY, ids, lock=True)
+
+
+def by_key(tx: Tx, keys: Collection[tuple[str, str]]) -> Statement:
+    """The same for those with these (tenant_id, Idempotency-Key)."""
+    return select_many(tx, hold, _COLUMNS, ("tenant_id", "idem_key"), keys, lock=True)
+
+
+def each_once(rows: Iterable[Row]) -> list[Hold]:
+    found = [_hold(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
+    return list({one.id: one for one in found}.values())
 
 
 def get(tx: Tx, hold_id: str) -> Hold | None:
@@ -61,12 +67,12 @@ def page(
     return [_hold(row) for row in tx.execute(query.order_by(newest_first)).mappings()]
 
 
-def add(tx: Tx, new: Sequence[Hold]) -> None:
-    insert_many(tx, hold, [_row(one, _COLUMNS) for one in new])
+def added(tx: Tx, new: Sequence[Hold]) -> Statement:
+    return insert_many(tx, hold, [_row(one, _COLUMNS) for one in new])
 
 
-def put(tx: Tx, changed: Sequence[Hold]) -> None:
-    update_many(tx, hold, _KEY, _CHANGING, [_row(one, (*_CHANGING, *_KEY)) for one in changed])
+def changed(tx: Tx, moved: Sequence[Hold]) -> Statement:
+    return update_many(tx, hold, _KEY, _CHANGING, [_row(one, (*_CHANGING, *_KEY)) for one in moved])
 
 
 def overdue(
@@ -135,12 +141,6 @@ def _these(ids: Collection[HoldId]) -> tuple[sa.ColumnElement[bool], ...]:
         hold.c.tenant_id.in_(sorted({tenant_id for tenant_id, _ in ids})),
         hold.c.id.in_(sorted(hold_id for _, hold_id in ids)),
     )
-
-
-def _locked(tx: Tx, column: str, these: Collection[tuple[str, str]]) -> list[Hold]:
-    """Those of these (tenant_id, value of the column)."""
-    rows = select_many(tx, hold, _COLUMNS, ("tenant_id", column), these, lock=True)
-    return [_hold(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
 
 
 def _row(one: Hold, columns: Sequence[str]) -> list[Any]:

@@ -7,7 +7,7 @@ made under the shared one. SQLite has one writer at a time and needs none of the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from rollout.core.holds import Gates
 from rollout.core.kills import EVERYONE
 from rollout.core.meters import PLATFORM, Bucket, BucketKey, BucketTopUp, Meter
-from rollout.db.driver import insert_many, select_many, update_many
+from rollout.db.driver import NOTHING, Row, Statement, insert_many, run, select_many, update_many
 from rollout.db.engine import Tx
 from rollout.db.tables import bucket, kill, meter, quota_owner
 
@@ -30,31 +30,40 @@ _KEY = ("tenant_id", "meter_id", "subject", "start")
 
 
 def lock_gate(tx: Tx, feature: str, exclusive: bool) -> None:
+    run(tx, gate(tx, feature, exclusive=exclusive))
+
+
+def gate(tx: Tx, feature: str, *, exclusive: bool) -> Statement:
     """Every hold is made with the feature's gate shared; who stops the feature takes it exclusively.
 
     So no hold commits after the stop did. Held until the transaction ends.
     """
-    if tx.dialect.name == "postgresql":
-        lock = "pg_advisory_xact_lock" if exclusive else "pg_advisory_xact_lock_shared"
-        tx.exec_driver_sql(f"select {lock}(hashtextextended(%s, 0))", (f"gate {feature}",))
+    if tx.dialect.name != "postgresql":
+        return NOTHING
+    lock = "pg_advisory_xact_lock" if exclusive else "pg_advisory_xact_lock_shared"
+    return Statement(f"select {lock}(hashtextextended(%s, 0))", (f"gate {feature}",))
 
 
-def lock_owners(tx: Tx, tenant_ids: Collection[str], known: Collection[str] = ()) -> dict[str, int]:
-    """Lock the first row of each tenant's quota; by tenant the `meter_rev`.
+def lock_owners(tx: Tx, tenant_ids: Collection[str]) -> dict[str, int]:
+    """Lock the first row of each tenant's quota; by tenant the `meter_rev`."""
+    _, found = run(tx, owners_made(tx, tenant_ids), owners(tx, tenant_ids, lock=True))
+    return revisions(found)
 
-    Those that are not `known` to have one get it, and before any is locked: who locks some and then makes others has no order.
-    """
-    new = [(tenant_id, 0) for tenant_id in sorted(set(tenant_ids) - set(known))]
-    insert_many(tx, quota_owner, new, missing_only=True)
+
+def owners_made(tx: Tx, tenant_ids: Collection[str]) -> Statement:
+    """For those that may have no row yet. To be run before any is locked: who locks some and then makes others has no order."""
+    new = [(tenant_id, 0) for tenant_id in sorted(tenant_ids)]
+    return insert_many(tx, quota_owner, new, missing_only=True)
+
+
+def owners(tx: Tx, tenant_ids: Collection[str], *, lock: bool) -> Statement:
+    """Answers what `revisions` reads. PLATFORM's is true without a lock until the transaction ends if a gate is locked."""
     wanted = [(tenant_id,) for tenant_id in tenant_ids]
-    found = select_many(tx, quota_owner, ("tenant_id", "meter_rev"), ("tenant_id",), wanted, lock=True)
-    return {tenant_id: int(revision) for tenant_id, revision in found}
+    return select_many(tx, quota_owner, ("tenant_id", "meter_rev"), ("tenant_id",), wanted, lock=lock)
 
 
-def shared_rev(tx: Tx) -> int:
-    """The `meter_rev` of the shared meters; true until the transaction ends if a gate is locked."""
-    rows = select_many(tx, quota_owner, ("meter_rev",), ("tenant_id",), [(PLATFORM,)])
-    return int(rows[0][0]) if rows else 0
+def revisions(rows: Iterable[Row]) -> dict[str, int]:
+    return {tenant_id: int(revision) for tenant_id, revision in rows}
 
 
 def bump_meter_rev(tx: Tx, tenant_id: str) -> None:
@@ -63,10 +72,13 @@ def bump_meter_rev(tx: Tx, tenant_id: str) -> None:
     tx.execute(sa.update(quota_owner).where(quota_owner.c.tenant_id == tenant_id).values(raised))
 
 
-def gates(tx: Tx, features: Collection[str], tenant_ids: Collection[str]) -> Gates:
-    """What is stopped of `features`; true until the transaction ends if their gates are locked."""
+def stops(tx: Tx, features: Collection[str], tenant_ids: Collection[str]) -> Statement:
+    """Answers what `gates` reads of `features`; true until the transaction ends if their gates are locked."""
     places = [(feature, tenant_id, 1) for feature in features for tenant_id in (EVERYONE, *tenant_ids)]
-    stopped = select_many(tx, kill, ("tenant_id", "feature"), ("feature", "tenant_id", "killed"), places)
+    return select_many(tx, kill, ("tenant_id", "feature"), ("feature", "tenant_id", "killed"), places)
+
+
+def gates(stopped: Sequence[Row]) -> Gates:
     return Gates(
         killed=frozenset(feature for tenant_id, feature in stopped if tenant_id == EVERYONE),
         halted=frozenset((item[0], item[1]) for item in stopped if item[0] != EVERYONE),
@@ -202,25 +214,25 @@ def _this(one: Meter) -> sa.Update:
 # -- buckets -----------------------------------------------------------------------------------------------
 
 
-def open_buckets(tx: Tx, buckets: Sequence[Bucket]) -> None:
-    """Make those that do not exist yet; `buckets` in order of key."""
+def lock_buckets(
+    tx: Tx, keys: Collection[BucketKey], opened: Sequence[Bucket] = ()
+) -> dict[BucketKey, Bucket]:
+    """Those with these keys, after those of `opened` were made that do not exist yet; `opened` in order of key."""
     names = [column.name for column in bucket.columns]
-    rows = [[values[name] for name in names] for values in map(_bucket_values, buckets)]
-    insert_many(tx, bucket, rows, missing_only=True)
-
-
-def lock_buckets(tx: Tx, keys: Collection[BucketKey]) -> dict[BucketKey, Bucket]:
-    return _buckets(tx, keys, lock=True)
+    new = [[values[name] for name in names] for values in map(_bucket_values, opened)]
+    _, rows = run(tx, insert_many(tx, bucket, new, missing_only=True), _buckets(tx, keys, lock=True))
+    return _by_key(rows)
 
 
 def read_buckets(tx: Tx, keys: Collection[BucketKey]) -> dict[BucketKey, Bucket]:
-    return _buckets(tx, keys, lock=False)
+    (rows,) = run(tx, _buckets(tx, keys, lock=False))
+    return _by_key(rows)
 
 
-def put_buckets(tx: Tx, changed: Sequence[Bucket]) -> None:
-    """Write all but what an open window never changes."""
+def buckets_changed(tx: Tx, changed: Sequence[Bucket]) -> Statement:
+    """Writes all but what an open window never changes."""
     rows = [[values[name] for name in (*_CHANGING, *_KEY)] for values in map(_bucket_values, changed)]
-    update_many(tx, bucket, _KEY, _CHANGING, rows)
+    return update_many(tx, bucket, _KEY, _CHANGING, rows)
 
 
 def set_caps(tx: Tx, changed: Meter, now: int) -> None:
@@ -267,8 +279,11 @@ def fullest(tx: Tx, of: Meter, start: int, *, among: int, limit: int) -> list[Bu
     return [bucket_of(row) for row in tx.execute(top)]
 
 
-def _buckets(tx: Tx, keys: Collection[BucketKey], *, lock: bool) -> dict[BucketKey, Bucket]:
-    rows = select_many(tx, bucket, Bucket._fields, _KEY, keys, lock=lock)
+def _buckets(tx: Tx, keys: Collection[BucketKey], *, lock: bool) -> Statement:
+    return select_many(tx, bucket, Bucket._fields, _KEY, keys, lock=lock)
+
+
+def _by_key(rows: Iterable[Row]) -> dict[BucketKey, Bucket]:
     return {one.key: one for one in map(bucket_of, rows)}
 
 

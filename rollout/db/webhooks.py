@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from rollout.core.webhooks import Webhook
-from rollout.db.driver import select_many
+from rollout.db.driver import run, select_many
 from rollout.db.engine import Tx
 from rollout.db.tables import webhook
 
@@ -17,7 +17,8 @@ _COLUMNS = tuple(column.name for column in webhook.columns)
 
 def of(tx: Tx, tenant_ids: Collection[str]) -> list[Webhook]:
     """All webhooks of these tenants: they are few."""
-    rows = select_many(tx, webhook, _COLUMNS, ("tenant_id",), [(tenant_id,) for tenant_id in tenant_ids])
+    these = [(tenant_id,) for tenant_id in tenant_ids]
+    (rows,) = run(tx, select_many(tx, webhook, _COLUMNS, ("tenant_id",), these))
     return [_webhook(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
 
 

@@ -85,9 +85,9 @@ class Adjustments:
         tx: Tx = change.tx
         meter_changes.lock(change, added.tenant_id, added.feature)
         had = [meter for meter in adjustments.meters_at(tx, added.tenant_id, added.at) if meter.lasts]
-        opened = adjustments.windows_at(tx, added.tenant_id, [meter.id for meter in had], added.at)
-        wanted = windows(added, had, opened)
-        meters.open_buckets(tx, [window for _, window in wanted])
-        buckets = meters.lock_buckets(tx, [window.key for _, window in wanted])
+        found = adjustments.windows_at(tx, added.tenant_id, [meter.id for meter in had], added.at)
+        wanted = windows(added, had, found)
+        opened = [window for _, window in wanted]
+        buckets = meters.lock_buckets(tx, [window.key for window in opened], opened=opened)
         live = {meter.id: meter for meter in meters.live(tx, added.tenant_id)}
         self._ledger.write(tx, book(added, wanted, live, buckets, change.now), live)

@@ -67,7 +67,7 @@ from rollout.core.meters import (
     open_bucket,
 )
 from rollout.core.outcomes import outcome
-from rollout.db import alerts, entries, holds, meters
+from rollout.db import alerts, entries, holds, ledger, meters
 from rollout.db.engine import Database, Tx
 from rollout.errors import Conflict, InvalidRequest, LedgerUnavailable, NotFound, QuotaExceeded
 from rollout.providers.base import PortError
@@ -335,10 +335,7 @@ class Ledger:
 
     def write(self, tx: Tx, rows: Rows, by_id: Mapping[str, Meter]) -> None:
         """Write what was decided of these meters; of its alerts webhooks are told if and when the transaction commits."""
-        holds.put(tx, rows.holds)
-        holds.add(tx, rows.new_holds)
-        meters.put_buckets(tx, rows.buckets)
-        entries.add(tx, rows.entries)
+        ledger.write(tx, rows)
         for hold in rows.holds:
             if hold.upstream_id and hold.in_doubt_since is not None:
                 self._doubt(tx, hold.in_doubt_since, hold)
@@ -425,24 +422,20 @@ class Ledger:
 
     def _apply(self, tx: Tx, operations: Sequence[Operation], at: int | None = None) -> _Applied:
         """Lock, read, decide, write; in a transaction that is not committed yet."""
-        features = sorted({name for operation in operations if (name := _gate(operation))})
-        for feature in features:
-            meters.lock_gate(tx, feature, exclusive=False)
+        features = {name for operation in operations if (name := _gate(operation))}
         tenant_ids = {operation.tenant_id for operation in operations}
         known = [tenant_id for tenant_id in tenant_ids if self._live.get(tenant_id)]
-        revisions = meters.lock_owners(tx, tenant_ids, known)
-        revisions[PLATFORM] = meters.shared_rev(tx)
+        locked = ledger.lock(
+            self._database, tx, features, tenant_ids, known, _ids(operations), _keys(operations)
+        )
+        revisions, now = locked.revisions, locked.now if at is None else at
         live = {tenant_id: self._meters(tx, tenant_id, number) for tenant_id, number in revisions.items()}
         by_id = {meter.id: meter for of_tenant in live.values() for meter in of_tenant}
         operations = [_rebuilt(operation, revisions, live) for operation in operations]
-        now = self._database.now(tx) if at is None else at
-        found = holds.lock(tx, _ids(operations), _keys(operations))
         fresh = new_buckets(operations, now)
         unseen = [bucket for bucket in fresh if not self._opened.get(bucket.key)]
-        meters.open_buckets(tx, unseen)
-        buckets = meters.lock_buckets(tx, bucket_keys(fresh, found))
-        gates = meters.gates(tx, features, tenant_ids)
-        replies, rows = decide(operations, by_id, gates, buckets, found, now)
+        buckets = meters.lock_buckets(tx, bucket_keys(fresh, locked.holds), opened=unseen)
+        replies, rows = decide(operations, by_id, locked.gates, buckets, locked.holds, now)
         self.write(tx, rows, by_id)
         moved = [reply.hold for reply in replies if reply.moved and reply.hold is not None]
         self._emit(tx, now, [Event(*told) for told in map(outcome, moved) if told])

@@ -17,7 +17,7 @@ from rollout.core.holds import Books
 from rollout.core.meters import PLATFORM, Meter, default_name
 from rollout.core.plans import Phase
 from rollout.core.schedule import overlaps, revise
-from rollout.db import entries, meters
+from rollout.db import ledger, meters
 from rollout.errors import Conflict, InvalidRequest
 from rollout.services.changes import Change, as_json
 from rollout.services.ids import NewId
@@ -101,8 +101,7 @@ def _end_topups(change: Change, before: Meter) -> None:
     """Those that have expired, by the caps under which they did."""
     topped = meters.topped(change.tx, before, change.now)
     rows = Books({before.id: before}, topped, (), change.now).rows()
-    meters.put_buckets(change.tx, rows.buckets)
-    entries.add(change.tx, rows.entries)
+    ledger.write(change.tx, rows)
 
 
 def _move_windows(change: Change, before: Meter, after: Meter) -> None:

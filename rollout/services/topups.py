@@ -61,8 +61,7 @@ class TopUps:
             )  # fmt: skip
             window = open_bucket(meter, added.effective, subject)
             meter_changes.lock(change, meter.tenant_id, meter.feature)
-            meters.open_buckets(change.tx, [window])
-            bucket = meters.lock_buckets(change.tx, [window.key])[window.key]
+            bucket = meters.lock_buckets(change.tx, [window.key], opened=[window])[window.key]
             self._ledger.write(change.tx, give(meter, bucket, added, change.now), {meter.id: meter})
             topups.add(change.tx, added)
             _record(change, "topup.added", None, added)

@@ -16,11 +16,12 @@ from structlog.testing import capture_logs
 
 from rollout.core.audit import Actor
 from rollout.core.decisions import GENERATION, TenantFacts
-from rollout.core.holds import Hold, HoldRequest, Reserve
+from rollout.core.holds import Hold, HoldRequest, Reserve, Rows
 from rollout.core.kills import EVERYONE, Kill
 from rollout.core.meters import Meter
 from rollout.core.tenants import Tenant
 from rollout.db import audit, entries, kills, meters, tables
+from rollout.db import ledger as ledgers
 from rollout.db.engine import Database, Tx
 from rollout.errors import (
     Conflict,
@@ -738,7 +739,7 @@ def test_a_charge_cannot_be_written_twice_even_by_mistake(ledger: Ledger, databa
     with database.read() as tx:
         charge = next(one for one in entries.of_hold(tx, "acme", held.id) if one.kind == "settle")
     with pytest.raises(sa.exc.IntegrityError), database.write() as tx:
-        entries.add(tx, [charge._replace(id="another")])
+        ledgers.write(tx, Rows(entries=[charge._replace(id="another")]))
 
 
 def test_callers_who_fail_together_get_an_error_each(
