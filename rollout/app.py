@@ -51,6 +51,7 @@ from rollout.services.events import Events
 from rollout.services.explain import Explain
 from rollout.services.features import Features
 from rollout.services.feedback import Feedback
+from rollout.services.flag_tokens import FlagTokens
 from rollout.services.generate import Generate
 from rollout.services.grants import Grants
 from rollout.services.ids import NewId, new_id
@@ -133,6 +134,7 @@ def build(
         tenants=Tenants(database, changes),
         keys=Keys(database, changes, secret, new_id),
         tokens=Tokens(database, changes, secret, new_id, clock),
+        flag_tokens=FlagTokens(database, changes, state, secret, new_id, clock),
         users=Users(database, changes, secret, new_id, passwords),
         sessions=Sessions(database, secret, clock, passwords),
         grants=Grants(database, changes, new_id),

@@ -18,6 +18,7 @@ from rollout.services.events import Events
 from rollout.services.explain import Explain
 from rollout.services.features import Features
 from rollout.services.feedback import Feedback
+from rollout.services.flag_tokens import FlagTokens
 from rollout.services.generate import Generate
 from rollout.services.grants import Grants
 from rollout.services.images import Images
@@ -59,6 +60,7 @@ class Services:
     tenants: Tenants
     keys: Keys
     tokens: Tokens
+    flag_tokens: FlagTokens
     users: Users
     sessions: Sessions
     grants: Grants

@@ -19,7 +19,7 @@ import structlog
 from rollout.core.decisions import TenantFacts
 from rollout.core.flags import PRODUCTION, check_document
 from rollout.core.plans import compile_flag, document
-from rollout.core.tenants import Key, parse_key, secret_hash
+from rollout.core.tenants import Key, Tenant, parse_key, secret_hash
 from rollout.db import audit, facts, flags, kills, plans, revision
 from rollout.db.engine import Clock, Database, Tx
 from rollout.errors import InvalidApiKey, InvalidRequest, NotFound, PermissionDenied
@@ -118,7 +118,10 @@ class State:
     def check_usable(self, caller: Identity) -> None:
         """Raises InvalidApiKey for a revoked or expired key, PermissionDenied for a suspended tenant."""
         caller.key.check_usable(self._clock())
-        tenant = caller.facts.tenant
+        self.check_active(caller.facts.tenant)
+
+    def check_active(self, tenant: Tenant) -> None:
+        """Raises PermissionDenied for a suspended tenant."""
         if tenant.state == "suspended":
             raise PermissionDenied(
                 f"The account {tenant.id} is suspended.", remedy="Ask the operator why, and what lifts it."

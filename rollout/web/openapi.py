@@ -31,17 +31,26 @@ _SECURITY_SCHEMES: Mapping[str, Schema] = {
     },
     "apiKeyHeader": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "The same key."},
     "adminToken": {"type": "http", "scheme": "bearer", "description": "An admin token: ra_..."},
+    "flagToken": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Authorization",
+        "description": "A flag token: project:environment.secret",
+    },
 }
 _SECURITY: Mapping[str | None, list[Schema]] = {
     None: [],
     "apiKey": [{"apiKey": []}, {"apiKeyHeader": []}],
     "apiKeyOrHandle": [{"apiKey": []}, {"apiKeyHeader": []}, {}],
     "adminToken": [{"adminToken": []}],
+    "flagToken": [{"flagToken": []}],
 }
 _TAGS = (
     ("/v1/messages", "Anthropic drop-in"),
     ("/v1/", "OpenAI drop-in"),
     ("/api/v1/", "Partner API"),
+    ("/api/", "Unleash drop-in"),
+    ("/edge/", "Unleash drop-in"),
     ("/admin/api/v1/", "Admin API"),
     ("/", "Operations"),
 )
@@ -201,6 +210,7 @@ _ENVELOPES: Mapping[str, Schema] = {
         ),
         request_id={"type": ["string", "null"]},
     ),
+    "UnleashError": _object(["message", "code"], message=_TEXT, code=_TEXT, **_MEMBERS),
     "Problem": _object(
         ["type", "title", "status", "detail", "code"],
         type={"type": "string", "format": "uri-reference"},
@@ -213,7 +223,12 @@ _ENVELOPES: Mapping[str, Schema] = {
         **_MEMBERS,
     ),
 }
-_ERROR_OF = {"openai": "OpenAIError", "anthropic": "AnthropicError", "native": "Problem"}
+_ERROR_OF = {
+    "openai": "OpenAIError",
+    "anthropic": "AnthropicError",
+    "unleash": "UnleashError",
+    "native": "Problem",
+}
 
 
 def _error(media_type: str, *envelopes: str) -> Schema:
@@ -229,5 +244,6 @@ _ERRORS: Mapping[str, Schema] = {
     "OpenAIError": _error("application/json", "OpenAIError"),
     "AnthropicError": _error("application/json", "AnthropicError"),
     "OpenAIOrAnthropicError": _error("application/json", "OpenAIError", "AnthropicError"),
+    "UnleashError": _error("application/json", "UnleashError"),
     "Problem": _error("application/problem+json", "Problem"),
 }

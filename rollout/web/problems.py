@@ -1,7 +1,8 @@
-"""The one place that renders an error, in three envelopes chosen by surface.
+"""The one place that renders an error, in an envelope chosen by surface.
 
 OpenAI `{"error": {message, type, param, code, ...}}` on `/v1`; Anthropic `{"type": "error", "error": {...},
-"request_id"}` on `/v1/messages*` and, on `/v1/models*`, for callers that send `anthropic-version`; RFC 9457
+"request_id"}` on `/v1/messages*` and, on `/v1/models*`, for callers that send `anthropic-version`; Unleash
+`{"message": ...}` on `/api/client`, `/api/frontend` and `/edge`; RFC 9457
 `application/problem+json` everywhere else. Pages for people are made by who asked for it (`pages.render_problems_by`).
 """
 
@@ -34,7 +35,7 @@ from rollout.web.pages import Renderer, plain_problem, problem_renderer
 from rollout.web.rates import rate_headers, retry_after
 from rollout.web.refusals import note
 
-Surface = Literal["openai", "anthropic", "native"]
+Surface = Literal["openai", "anthropic", "unleash", "native"]
 
 log = structlog.get_logger()
 
@@ -70,6 +71,8 @@ def surface_of(path: str) -> Surface:
     """The surface that a path lies on. The model list lies on two; here it counts as OpenAI's."""
     if path.startswith("/v1/messages"):
         return "anthropic"
+    if path.startswith(("/api/client/", "/api/frontend", "/edge/")):
+        return "unleash"
     return "openai" if path.startswith("/v1/") else "native"
 
 
@@ -111,7 +114,7 @@ def _headers(error: RolloutError, where: Surface) -> dict[str, str]:
 
 def _plain_page() -> Renderer | None:
     """A browser that lost its way outside of the APIs gets a page."""
-    is_api = request.path.startswith(("/v1/", "/api/", "/admin/api/"))
+    is_api = request.path.startswith(("/v1/", "/api/", "/edge/", "/admin/api/"))
     asks_for = request.accept_mimetypes.best_match(["application/json", "text/html"])
     return plain_problem if asks_for == "text/html" and not is_api else None
 
@@ -134,6 +137,8 @@ def envelope(error: RolloutError, where: Surface, request_id: str | None) -> dic
         own = isinstance(error, _OWN_OPENAI_TYPE) or status >= 500
         kind = code if own else OPENAI_TYPES.get(status, "invalid_request_error")
         return {"error": {"message": error.message, "type": kind, "param": None, "code": code, **members}}
+    if where == "unleash":
+        return {"message": error.message, "code": code, **members}
     page = {"type": f"/docs/errors/{code}", "title": error.default_message(), "status": status}
     if violated := members.get("violated_policies"):
         members["violated-policies"] = violated  # as the draft of the RateLimit fields spells it
