@@ -34,6 +34,8 @@ EventType = Literal[
     "grant.revoked",
     "ledger.mismatch",
     "phase.changed",
+    "plan.change_requested",
+    "plan.schedule_conflict",
     "quota.exhausted",
     "quota.threshold",
     "webhook.test",
