@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from rollout.core.times import rfc3339
 from rollout.errors import InvalidRequest
 
 PRODUCTION = "production"
@@ -29,7 +30,11 @@ MAX_VALUE_LENGTH = 100
 MAX_STRATEGIES = 30
 VARIANT_WEIGHT = 1000
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,99}")
+STALE_SECONDS = 30 * 86_400
+"""A flag that nobody asked for so long is stale."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,99}")
+"""OFREP's clients put it into an address as it is."""
 _CONTEXT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _WHOLE_PERCENT = re.compile(r"0|[1-9][0-9]?|100")
 
@@ -90,6 +95,39 @@ class Constraint:
         }
 
 
+@dataclass(frozen=True)
+class Flag:
+    """A flag beyond plans as it is kept. `document` is a feature in Unleash's format; times in UTC epoch seconds, `asked_at` the hour in
+    which an SDK last said that it had asked for it."""
+
+    environment: str
+    name: str
+    project: str
+    document: Mapping[str, Any]
+    created_at: int
+    updated_at: int
+    version: int = 1
+    archived_at: int | None = None
+    asked_at: int | None = None
+
+    def is_stale(self, now: int) -> bool:
+        return self.archived_at is None and (self.asked_at or self.created_at) <= now - STALE_SECONDS
+
+
+def flag_json(flag: Flag) -> dict[str, Any]:
+    """The shape that operators and the audit log see."""
+    return {
+        "environment": flag.environment,
+        "name": flag.name,
+        "project": flag.project,
+        "document": flag.document,
+        "version": flag.version,
+        "created_at": rfc3339(flag.created_at),
+        "updated_at": rfc3339(flag.updated_at),
+        "archived_at": rfc3339(flag.archived_at),
+    }
+
+
 def parse_constraint(data: Any, at: str) -> Constraint:
     """A constraint from Unleash's JSON; `at` is where it stands, for `param` of the InvalidRequest it
     raises."""
@@ -145,7 +183,7 @@ def check_document(document: Any) -> frozenset[str]:
 
 
 def _check_feature(feature: Mapping[str, Any], at: str) -> None:
-    if not _NAME.fullmatch(feature["name"]):
+    if not NAME.fullmatch(feature["name"]):
         raise _refused(
             "A flag's name is 1-100 letters, digits and . _ ~ -; a letter or digit first.", f"{at}.name"
         )

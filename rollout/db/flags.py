@@ -7,8 +7,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from rollout.core.flags import STALE_SECONDS, Flag
 from rollout.db.engine import Tx
-from rollout.db.tables import flag, flag_extra, segment
+from rollout.db.tables import flag, flag_extra, flag_metric, segment
+
+_ASKED_AT = (
+    sa.select(sa.func.max(flag_metric.c.hour))
+    .where(flag_metric.c.environment == flag.c.environment, flag_metric.c.flag == flag.c.name)
+    .scalar_subquery()
+)
+_FLAGS = sa.select(flag, _ASKED_AT.label("asked_at"))
 
 
 def stamp(tx: Tx) -> object:
@@ -36,3 +44,60 @@ def documents(tx: Tx) -> dict[str, Mapping[str, Any]]:
         name: {"version": 2, **extras.get(name, {}), "features": found, "segments": segments}
         for name, found in features.items()
     }
+
+
+def get(tx: Tx, environment: str, name: str) -> Flag | None:
+    query = _FLAGS.where(flag.c.environment == environment, flag.c.name == name)
+    row = tx.execute(query).mappings().one_or_none()
+    return Flag(**row) if row else None
+
+
+def page(
+    tx: Tx,
+    *,
+    environment: str,
+    archived: bool,
+    search: str | None,
+    unasked_at: int | None,
+    after: str | None,
+    limit: int,
+) -> list[Flag]:
+    """In order of name, beginning after `after`, those that live or those that do not. `search`: a part of the name; `unasked_at`: only
+    those that were stale then."""
+    query = _FLAGS.where(flag.c.environment == environment, flag.c.archived_at.is_not(None) == archived)
+    if search:
+        query = query.where(flag.c.name.icontains(search, autoescape=True))
+    if unasked_at is not None:
+        query = query.where(sa.func.coalesce(_ASKED_AT, flag.c.created_at) <= unasked_at - STALE_SECONDS)
+    if after is not None:
+        query = query.where(flag.c.name > after)
+    return [Flag(**row) for row in tx.execute(query.order_by(flag.c.name).limit(limit)).mappings()]
+
+
+def environments(tx: Tx) -> list[str]:
+    """Those that have flags, in order of name."""
+    return list(tx.execute(sa.select(flag.c.environment).distinct().order_by(flag.c.environment)).scalars())
+
+
+def live(tx: Tx, environment: str) -> list[Flag]:
+    """All flags of the environment that are served."""
+    query = _FLAGS.where(flag.c.environment == environment, flag.c.archived_at.is_(None))
+    return [Flag(**row) for row in tx.execute(query.order_by(flag.c.name)).mappings()]
+
+
+def everywhere(tx: Tx) -> list[Flag]:
+    """All flags of all environments, archived ones too."""
+    return [Flag(**row) for row in tx.execute(_FLAGS.order_by(flag.c.environment, flag.c.name)).mappings()]
+
+
+def add(tx: Tx, new: Flag) -> None:
+    tx.execute(sa.insert(flag).values(_values(new)))
+
+
+def put(tx: Tx, changed: Flag) -> None:
+    this = (flag.c.environment == changed.environment, flag.c.name == changed.name)
+    tx.execute(sa.update(flag).where(*this).values(_values(changed)))
+
+
+def _values(one: Flag) -> dict[str, Any]:
+    return {name: value for name, value in vars(one).items() if name != "asked_at"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,6 +15,11 @@ from rollout.db.tables import tenant
 def get(tx: Tx, tenant_id: str) -> Tenant | None:
     row = tx.execute(sa.select(tenant).where(tenant.c.id == tenant_id)).mappings().one_or_none()
     return _tenant(row) if row else None
+
+
+def among(tx: Tx, ids: Collection[str]) -> set[str]:
+    """Those of `ids` that tenants have."""
+    return set(tx.execute(sa.select(tenant.c.id).where(tenant.c.id.in_(ids))).scalars())
 
 
 def page(

@@ -19,6 +19,7 @@ from rollout.services.explain import Explain
 from rollout.services.features import Features
 from rollout.services.feedback import Feedback
 from rollout.services.flag_tokens import FlagTokens
+from rollout.services.flags import Flags
 from rollout.services.generate import Generate
 from rollout.services.grants import Grants
 from rollout.services.images import Images
@@ -31,6 +32,7 @@ from rollout.services.overview import Overview
 from rollout.services.plans import Plans
 from rollout.services.requests import Requests
 from rollout.services.resolutions import Resolutions
+from rollout.services.segments import Segments
 from rollout.services.sessions import Sessions
 from rollout.services.state import State
 from rollout.services.statements import Statements
@@ -72,6 +74,8 @@ class Services:
     models: Models
     features: Features
     plans: Plans
+    flags: Flags
+    segments: Segments
     explain: Explain
     workers: Workers
     generate: Generate
