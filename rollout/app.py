@@ -52,6 +52,7 @@ from rollout.services.explain import Explain
 from rollout.services.features import Features
 from rollout.services.feedback import Feedback
 from rollout.services.flag_tokens import FlagTokens
+from rollout.services.flags import Flags
 from rollout.services.generate import Generate
 from rollout.services.grants import Grants
 from rollout.services.ids import NewId, new_id
@@ -69,6 +70,7 @@ from rollout.services.registry import Services
 from rollout.services.requests import Requests
 from rollout.services.resolutions import Resolutions, leave_job, reviewed
 from rollout.services.sandbox import Sandbox
+from rollout.services.segments import Segments
 from rollout.services.sessions import Sessions
 from rollout.services.state import State
 from rollout.services.statements import Statements
@@ -146,6 +148,8 @@ def build(
         models=Models(features, models, vendors),
         features=features,
         plans=plans,
+        flags=Flags(database, changes),
+        segments=Segments(database, changes),
         explain=Explain(database, state, features),
         generate=Generate(
             features,
