@@ -46,7 +46,9 @@ from rollout.services.adjustments import Adjustments
 from rollout.services.alerts import Alerts
 from rollout.services.analyze import Analyze
 from rollout.services.audit import AuditLog
+from rollout.services.change_requests import ChangeRequests
 from rollout.services.changes import Changes
+from rollout.services.controller import Controller
 from rollout.services.events import Events
 from rollout.services.explain import Explain
 from rollout.services.features import Features
@@ -70,6 +72,7 @@ from rollout.services.registry import Services
 from rollout.services.requests import Requests
 from rollout.services.resolutions import Resolutions, leave_job, reviewed
 from rollout.services.sandbox import Sandbox
+from rollout.services.schedules import Schedules
 from rollout.services.segments import Segments
 from rollout.services.sessions import Sessions
 from rollout.services.state import State
@@ -116,7 +119,8 @@ def build(
     )
     state, workers = State(database, secret, clock=clock), Workers(database)
     features = Features(database, changes, state, ledger, workers, clock=clock)
-    plans = Plans(database, changes, new_id)
+    plans = Plans(database, changes, models, new_id)
+    change_requests = ChangeRequests(database, changes, plans, new_id)
     passwords = Passwords()
     statements = Statements(database)
     vendors = providers.connect(settings) if connect else providers.Disconnected()
@@ -148,6 +152,9 @@ def build(
         models=Models(features, models, vendors),
         features=features,
         plans=plans,
+        change_requests=change_requests,
+        schedules=Schedules(database, changes, new_id),
+        controller=Controller(database, changes, change_requests),
         flags=Flags(database, changes),
         segments=Segments(database, changes),
         explain=Explain(database, state, features),

@@ -73,7 +73,7 @@ def wire(database: Database, clock: Clock) -> SimpleNamespace:
         access=Access(database, changes, new_id),
         audit=AuditLog(database),
         requests=Requests(database, clock, load_seed(), retention_days=30),
-        plans=Plans(database, changes, new_id),
+        plans=Plans(database, changes, load_seed(), new_id),
         features=Features(database, changes, state, NoHolds(), Workers(database), clock=clock),
     )
     for tenant in (ACME, GLOBEX):

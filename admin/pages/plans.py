@@ -8,6 +8,7 @@ from typing import Any, Literal
 from flask import Blueprint, request, url_for
 
 from rollout.core.exports import Row
+from rollout.core.steps import Step, parse_step
 from rollout.errors import Conflict, NotFound
 from rollout.services.registry import Services
 from rollout.web.exports import export
@@ -22,7 +23,7 @@ from .room import room
 
 routes = Blueprint("plans", __name__)
 
-Step = Literal["advance", "rollback", "pause", "resume"]
+StepName = Literal["advance", "rollback", "pause", "resume"]
 STEP = "<any(advance, rollback, pause, resume):step>"
 
 COLUMNS = ("tenant", "name", "reason")
@@ -57,13 +58,13 @@ def show_plan(feature: str, query: ListView) -> Answer:
 
 @routes.get(f"/plans/<feature>/{STEP}")
 @operation("What a move would come to, before it is made", auth=editor, query=MoveView)
-def show_move(feature: str, step: Step, query: MoveView) -> Answer:
+def show_move(feature: str, step: StepName, query: MoveView) -> Answer:
     return _confirm(feature, step, query.to)
 
 
 @routes.post(f"/plans/<feature>/{STEP}")
 @operation("Advance a plan, roll it back, pause or resume it", auth=editor)
-def move_plan(feature: str, step: Step) -> Answer:
+def move_plan(feature: str, step: StepName) -> Answer:
     def again() -> Answer:
         """Whoever came second sees where it stands now; a form that lacks something is shown again."""
         problem = refused()
@@ -99,17 +100,13 @@ def _conditions(constraints: list[Mapping[str, Any]]) -> str:
     )
 
 
-def _move(feature: str, step: Step) -> None:
-    form, plans = read(MoveForm), services().plans
-    match step:
-        case "advance":
-            plans.advance(actor(), feature, form.reason, to=form.to, based_on=form.version)
-        case "rollback":
-            plans.rollback(actor(), feature, form.reason, to=form.to, based_on=form.version)
-        case "pause":
-            plans.pause(actor(), feature, form.reason, based_on=form.version)
-        case "resume":
-            plans.resume(actor(), feature, form.reason, based_on=form.version)
+def _move(feature: str, step: StepName) -> None:
+    form = read(MoveForm)
+    services().plans.step(actor(), feature, _step(step, form.to), form.reason, based_on=form.version)
+
+
+def _step(name: StepName, to: str | None) -> Step:
+    return parse_step({"do": name, **({"to": to} if to else {})})
 
 
 def _shown(feature: str, query: ListView) -> Answer:
@@ -135,14 +132,20 @@ def _inside(feature: str, query: ListView) -> dict[str, Any]:
     return {"inside": count.first, "next_cursor": next_cursor, "count": count}
 
 
-def _confirm(feature: str, step: Step, to: str | None) -> Answer:
+def _confirm(feature: str, step: StepName, to: str | None) -> Answer:
     plan = services().plans.get(feature)
     if to and to not in _positions(plan):
         raise NotFound(f"The plan of {feature} has no phase {to!r}.", param="to")
-    if step == "advance" or step == "rollback":
-        plan = services().plans.foresee(actor(), feature, step, to=to or None)
+    foreseen = services().plans.foresee(actor(), feature, _step(step, to))
     titles = {phase["key"]: phase["title"] for phase in plan["phases"]}
-    return room("plan_move.html", plan=plan, step=step, titles=titles)
+    return room(
+        "plan_move.html",
+        plan=plan,
+        step=step,
+        titles=titles,
+        next=foreseen.after.run.phase,
+        tenants=foreseen.tenants,
+    )
 
 
 def _positions(plan: Mapping[str, Any]) -> dict[str, int]:

@@ -19,6 +19,7 @@ import structlog
 from rollout.core.audit import Actor
 from rollout.core.decisions import GENERATION
 from rollout.core.feedback import Mark, Triage, Wanted
+from rollout.core.steps import Advance
 from rollout.core.tenants import NewKey, Tenant
 from rollout.services.ids import ids_by
 from rollout.settings import Settings
@@ -187,7 +188,7 @@ class _History:
         )
 
     def _open_the_beta(self) -> None:
-        self._services.plans.advance(self._ana, GENERATION, "our own people are content")
+        self._services.plans.step(self._ana, GENERATION, Advance(), "our own people are content")
 
     def _approve(self) -> None:
         until = int(self._today - 0.14 * DAY)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from rollout.cli.context import actor, change_options, json_option, limit_option, said, show, show_rows, wired
+from rollout.core.steps import Advance, Pause, Resume, RollBack
 
 
 @click.group()
@@ -64,7 +65,7 @@ def members(feature: str, limit: int, as_json: bool) -> None:
 def advance(feature: str, to: str | None, reason: str, dry_run: bool, as_json: bool) -> None:
     """On to the next phase; nobody loses access."""
     with wired() as services:
-        moved = services.plans.advance(actor(), feature, reason, to=to, dry_run=dry_run)
+        moved = services.plans.step(actor(), feature, Advance(to), reason, dry_run=dry_run)
     _show_move(moved, dry_run, as_json)
 
 
@@ -75,7 +76,7 @@ def advance(feature: str, to: str | None, reason: str, dry_run: bool, as_json: b
 def rollback(feature: str, to: str | None, reason: str, dry_run: bool, as_json: bool) -> None:
     """Back to the previous phase."""
     with wired() as services:
-        moved = services.plans.rollback(actor(), feature, reason, to=to, dry_run=dry_run)
+        moved = services.plans.step(actor(), feature, RollBack(to), reason, dry_run=dry_run)
     _show_move(moved, dry_run, as_json)
 
 
@@ -85,7 +86,7 @@ def rollback(feature: str, to: str | None, reason: str, dry_run: bool, as_json: 
 def pause(feature: str, reason: str, dry_run: bool, as_json: bool) -> None:
     """Keep the plan where it is; who is in stays in."""
     with wired() as services:
-        paused = services.plans.pause(actor(), feature, reason, dry_run=dry_run)
+        paused = services.plans.step(actor(), feature, Pause(), reason, dry_run=dry_run)
     show(paused if as_json else _line(paused), as_json)
     said(f"plan of {feature} paused", dry_run)
 
@@ -96,7 +97,7 @@ def pause(feature: str, reason: str, dry_run: bool, as_json: bool) -> None:
 def resume(feature: str, reason: str, dry_run: bool, as_json: bool) -> None:
     """Undo a pause."""
     with wired() as services:
-        resumed = services.plans.resume(actor(), feature, reason, dry_run=dry_run)
+        resumed = services.plans.step(actor(), feature, Resume(), reason, dry_run=dry_run)
     show(resumed if as_json else _line(resumed), as_json)
     said(f"plan of {feature} running", dry_run)
 

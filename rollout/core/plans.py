@@ -1,4 +1,6 @@
-"""Plans: the ordered phases of a feature, the moves between them, and what they mean as an Unleash flag.
+"""Plans: the ordered phases of a feature, where it stands among them, and what they mean as an Unleash flag.
+
+What people write of a plan is read in `core.contents`; what can be done to one are the steps of `core.steps`.
 
 Who is in is data (grants, attributes), what a phase means is a strategy: a plan compiles to one flag with a
 strategy for each audience of the phases up to the current one. So an advance only ever adds tenants. All
@@ -14,8 +16,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from rollout.core.flags import VARIANT_WEIGHT, Constraint, parse_constraints
+from rollout.core.gates import Gate
 from rollout.core.times import rfc3339
-from rollout.errors import Conflict, InvalidRequest
+from rollout.errors import InvalidRequest
 
 BASIS_POINTS = 10_000
 
@@ -100,41 +103,52 @@ Audience = Granted | Segment | Percentage | Everyone
 
 @dataclass(frozen=True)
 class Phase:
-    """`quota` holds the meters that an approval without its own brings along, as the admin API takes them,
-    without `tenant` and `reason`."""
+    """`quota` holds the meters that an approval without its own brings along, as the admin API takes them, without `tenant` and
+    `reason`; those of level phase are budgets of all its members together. `vendors`: whose models its members may use (None: all).
+    `moves_on`: the plan leaves it by itself once `exit` is met."""
 
     key: str
     title: str
     audience: Audience
     quota: tuple[Mapping[str, Any], ...] = ()
+    vendors: tuple[str, ...] | None = None
+    entry: Gate | None = None
+    exit: Gate | None = None
+    hold: Gate | None = None
+    moves_on: bool = False
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`salt` is drawn once for the feature's life: raising a percentage never removes a tenant."""
+    """`salt` is drawn once for the feature's life: raising a percentage never removes a tenant. `four_eyes`: what a person does
+    to it waits for another one."""
 
     feature: str
     salt: str
     phases: tuple[Phase, ...]
     version: int = 1
+    four_eyes: bool = False
 
     def __post_init__(self) -> None:
         keys = [phase.key for phase in self.phases]
         if not keys or len(set(keys)) != len(keys):
             raise InvalidRequest("A plan has one or more phases, each with a key of its own.", param="phases")
 
-    def position(self, key: str) -> int:
-        """Where the phase stands, from 0; raises InvalidRequest."""
+    def position(self, key: str, param: str = "to") -> int:
+        """Where the phase stands, from 0; raises InvalidRequest that names `param`."""
         for position, phase in enumerate(self.phases):
             if phase.key == key:
                 return position
         known = ", ".join(phase.key for phase in self.phases)
-        raise InvalidRequest(f"The plan of {self.feature} has no phase {key!r}; it has {known}.", param="to")
+        raise InvalidRequest(f"The plan of {self.feature} has no phase {key!r}; it has {known}.", param=param)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One stay in one phase; times in UTC epoch seconds. The last run of a plan is the one that counts."""
+    """One stay in one phase; times in UTC epoch seconds. The last run of a plan is the one that counts.
+
+    `open_to`: the furthest phase whose members stay in after a jump back; None: this one.
+    """
 
     number: int
     phase: str
@@ -142,6 +156,7 @@ class Run:
     entered_at: int
     entered_by: str
     left_at: int | None = None
+    open_to: str | None = None
 
 
 @dataclass(frozen=True)
@@ -156,83 +171,18 @@ class RunningPlan:
         return self.plan.position(self.run.phase)
 
     @property
+    def reach(self) -> int:
+        """The position of the furthest phase whose audience is in."""
+        return self.plan.position(self.run.open_to or self.run.phase)
+
+    @property
     def phase(self) -> Phase:
         return self.plan.phases[self.position]
 
     @property
     def open_phases(self) -> tuple[Phase, ...]:
-        """The phases whose audiences are in: all up to the current one."""
-        return self.plan.phases[: self.position + 1]
-
-
-# -- moves ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Move:
-    """What a move leaves behind: the run that ends (None: none does) and the run that counts from now on."""
-
-    ended: Run | None
-    run: Run
-
-
-def advance(running: RunningPlan, to: str | None, by: str, now: int) -> Move:
-    """On to the next phase, or to a later one named by `to`. Raises Conflict, InvalidRequest."""
-    if running.run.state == "paused":
-        raise Conflict(
-            f"The phase {running.run.phase} is paused.",
-            remedy="Resume the plan first, or roll it back.",
-            state="paused",
-        )
-    target = running.position + 1 if to is None else running.plan.position(to)
-    if target == len(running.plan.phases):
-        raise Conflict(f"{running.run.phase} is the last phase.", remedy="There is nothing to advance to.")
-    if target <= running.position:
-        raise InvalidRequest(
-            f"{to} is not a later phase than {running.run.phase}.",
-            param="to",
-            remedy="To go back, roll back.",
-        )
-    return _enter(running, target, "completed", by, now)
-
-
-def roll_back(running: RunningPlan, to: str | None, by: str, now: int) -> Move:
-    """Back to the previous phase, or to an earlier one named by `to`; from a paused one too.
-
-    Raises Conflict, InvalidRequest.
-    """
-    target = running.position - 1 if to is None else running.plan.position(to)
-    if target < 0:
-        raise Conflict(
-            f"{running.run.phase} is the first phase.", remedy="To stop the feature altogether, kill it."
-        )
-    if target >= running.position:
-        raise InvalidRequest(
-            f"{to} is not an earlier phase than {running.run.phase}.", param="to", remedy="To go on, advance."
-        )
-    return _enter(running, target, "rolled_back", by, now)
-
-
-def pause(running: RunningPlan) -> Move:
-    """Nobody advances the plan until it is resumed. Who is in stays in: what stops them is a kill."""
-    return _switch(running, "running", "paused")
-
-
-def resume(running: RunningPlan) -> Move:
-    return _switch(running, "paused", "running")
-
-
-def _enter(running: RunningPlan, target: int, left_as: RunState, by: str, now: int) -> Move:
-    left, phase = running.run, running.plan.phases[target]
-    ended = Run(left.number, left.phase, left_as, left.entered_at, left.entered_by, now)
-    return Move(ended, Run(left.number + 1, phase.key, "running", now, by))
-
-
-def _switch(running: RunningPlan, before: RunState, after: RunState) -> Move:
-    run = running.run
-    if run.state != before:
-        raise Conflict(f"The phase {run.phase} is {run.state}, not {before}.", state=run.state)
-    return Move(None, Run(run.number, run.phase, after, run.entered_at, run.entered_by))
+        """The phases whose audiences are in."""
+        return self.plan.phases[: self.reach + 1]
 
 
 # -- what a plan means ---------------------------------------------------------------------------------------
@@ -387,23 +337,37 @@ def _on_attributes(data: Any, at: str) -> tuple[Constraint, ...]:
 
 
 def plan_json(running: RunningPlan) -> dict[str, Any]:
-    """The shape that admins see."""
+    """The shape that admins see, and that the audit log keeps."""
     plan, run = running.plan, running.run
+    phases = [
+        {"position": position, "open": position <= running.reach, **phase_json(phase)}
+        for position, phase in enumerate(plan.phases)
+    ]
     return {
         "feature": plan.feature,
         "version": plan.version,
+        "four_eyes": plan.four_eyes,
         "run": run_json(run),
-        "phases": [
-            {
-                "position": position,
-                "key": phase.key,
-                "title": phase.title,
-                "open": position <= running.position,
-                "audience": phase.audience.as_json(),
-                "quota": [dict(item) for item in phase.quota],
-            }
-            for position, phase in enumerate(plan.phases)
-        ],
+        "phases": phases,
+    }
+
+
+def content_json(plan: Plan) -> dict[str, Any]:
+    """What people decide of a plan, wherever it stands."""
+    return {"four_eyes": plan.four_eyes, "phases": [phase_json(phase) for phase in plan.phases]}
+
+
+def phase_json(phase: Phase) -> dict[str, Any]:
+    return {
+        "key": phase.key,
+        "title": phase.title,
+        "audience": phase.audience.as_json(),
+        "quota": [dict(item) for item in phase.quota],
+        "vendors": None if phase.vendors is None else list(phase.vendors),
+        "entry": phase.entry and phase.entry.as_json(),
+        "exit": phase.exit and phase.exit.as_json(),
+        "hold": phase.hold and phase.hold.as_json(),
+        "moves_on": phase.moves_on,
     }
 
 
@@ -415,40 +379,5 @@ def run_json(run: Run) -> dict[str, Any]:
         "entered_at": rfc3339(run.entered_at),
         "entered_by": run.entered_by,
         "left_at": rfc3339(run.left_at),
+        "open_to": run.open_to,
     }
-
-
-def default_phases(feature: str) -> tuple[Phase, ...]:
-    """The phases of a new plan; a tenant that is approved in a later one may make more."""
-    beta = (Constraint("program", "IN", ("beta",)),)
-    return (
-        Phase("internal", "Internal", Granted(("internal",)), _quota(feature, 20, 400, 20)),
-        Phase("private_beta", "Private beta", Granted(), _quota(feature, 100, 2_000, 100)),
-        Phase("wider_beta", "Wider beta", Segment(beta), _quota(feature, 200, 4_000, 200)),
-        Phase("percentage", "Percentage", Percentage(1_000), _quota(feature, 200, 4_000, 200)),
-        Phase("general_availability", "General availability", Everyone(), _quota(feature, 500, 10_000, 500)),
-    )
-
-
-def _quota(
-    feature: str, images_a_day: int, images_a_month: int, usd_a_month: int
-) -> tuple[Mapping[str, Any], ...]:
-    limits: list[tuple[str, str, str, int]] = [
-        ("image-day", "image", "day", images_a_day),
-        ("image-month", "image", "month", images_a_month),
-        ("money-month", "usd_micro", "month", usd_a_month * 1_000_000),
-        ("minute", "request", "minute", 60),
-        ("concurrent", "slot", "concurrent", 4),
-    ]
-    return tuple(
-        {
-            "name": name,
-            "level": "feature",
-            "feature": feature,
-            "unit": unit,
-            "period": period,
-            "cap": cap,
-            "hard": True,
-        }
-        for name, unit, period, cap in limits
-    )

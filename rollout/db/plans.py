@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from rollout.core.plans import Phase, Plan, Run, RunningPlan, parse_audience
+from rollout.core.gates import CONDITIONS, parse_gate
+from rollout.core.plans import Phase, Plan, Run, RunningPlan, parse_audience, phase_json
 from rollout.db.engine import Tx
 from rollout.db.tables import phase, phase_run, plan
 
@@ -31,26 +32,26 @@ def runs(tx: Tx, feature: str, *, limit: int) -> list[Run]:
 
 def add(tx: Tx, new: RunningPlan, now: int) -> None:
     """A plan with its phases and its first run."""
-    feature = new.plan.feature
-    values = {"feature": feature, "salt": new.plan.salt, "version": new.plan.version, "created_at": now}
-    tx.execute(sa.insert(plan).values(values))
+    made = new.plan
+    values = {"feature": made.feature, "salt": made.salt, "created_at": now}
+    tx.execute(sa.insert(plan).values(**values, version=made.version, four_eyes=made.four_eyes))
+    put_phases(tx, made)
+    put_run(tx, made.feature, new.run)
+
+
+def put(tx: Tx, changed: Plan) -> None:
+    """Its version and its rules; the phases are for `put_phases`."""
+    values = {"version": changed.version, "four_eyes": changed.four_eyes}
+    tx.execute(sa.update(plan).where(plan.c.feature == changed.feature).values(values))
+
+
+def put_phases(tx: Tx, changed: Plan) -> None:
+    tx.execute(sa.delete(phase).where(phase.c.feature == changed.feature))
     rows = [
-        {
-            "feature": feature,
-            "position": position,
-            "key": item.key,
-            "title": item.title,
-            "audience": item.audience.as_json(),
-            "quota": [dict(meter) for meter in item.quota],
-        }
-        for position, item in enumerate(new.plan.phases)
+        {"feature": changed.feature, "position": position, **phase_json(item)}
+        for position, item in enumerate(changed.phases)
     ]
     tx.execute(sa.insert(phase), rows)
-    put_run(tx, feature, new.run)
-
-
-def put_version(tx: Tx, feature: str, version: int) -> None:
-    tx.execute(sa.update(plan).where(plan.c.feature == feature).values(version=version))
 
 
 def put_run(tx: Tx, feature: str, run: Run) -> None:
@@ -64,6 +65,7 @@ def put_run(tx: Tx, feature: str, run: Run) -> None:
         "entered_at": run.entered_at,
         "entered_by": run.entered_by,
         "left_at": run.left_at,
+        "open_to": run.open_to,
     }
     tx.execute(sa.insert(phase_run).values(values))
 
@@ -74,7 +76,7 @@ def _load(tx: Tx, feature: str | None) -> dict[str, RunningPlan]:
         .group_by(phase_run.c.feature)
         .subquery()
     )
-    plans = sa.select(plan.c.feature, plan.c.salt, plan.c.version)
+    plans = sa.select(plan)
     phases = sa.select(phase).order_by(phase.c.feature, phase.c.position)
     current = sa.select(phase_run).join(
         latest, sa.and_(latest.c.feature == phase_run.c.feature, latest.c.run == phase_run.c.run)
@@ -88,15 +90,32 @@ def _load(tx: Tx, feature: str | None) -> dict[str, RunningPlan]:
     standing = {row["feature"]: _run(row) for row in tx.execute(current).mappings()}
     return {
         row.feature: RunningPlan(
-            Plan(row.feature, row.salt, tuple(by_feature[row.feature]), row.version), standing[row.feature]
+            Plan(row.feature, row.salt, tuple(by_feature[row.feature]), row.version, row.four_eyes),
+            standing[row.feature],
         )
         for row in tx.execute(plans)
     }
 
 
 def _phase(row: sa.RowMapping) -> Phase:
-    return Phase(row["key"], row["title"], parse_audience(row["audience"]), tuple(row["quota"]))
+    return Phase(
+        row["key"],
+        row["title"],
+        parse_audience(row["audience"]),
+        tuple(row["quota"]),
+        None if row["vendors"] is None else tuple(row["vendors"]),
+        **{kind: None if row[kind] is None else parse_gate(row[kind], kind, kind) for kind in CONDITIONS},
+        moves_on=row["moves_on"],
+    )
 
 
 def _run(row: sa.RowMapping) -> Run:
-    return Run(row["run"], row["phase"], row["state"], row["entered_at"], row["entered_by"], row["left_at"])
+    return Run(
+        row["run"],
+        row["phase"],
+        row["state"],
+        row["entered_at"],
+        row["entered_by"],
+        row["left_at"],
+        row["open_to"],
+    )

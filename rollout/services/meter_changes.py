@@ -9,16 +9,16 @@ decided on the new value.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rollout.core.decisions import FEATURES
 from rollout.core.holds import Books
-from rollout.core.meters import PLATFORM, Meter, default_name
+from rollout.core.meters import PLATFORM, Meter
 from rollout.core.plans import Phase
+from rollout.core.quota import new_meter
 from rollout.core.schedule import overlaps, revise
 from rollout.db import ledger, meters
-from rollout.errors import Conflict, InvalidRequest
+from rollout.errors import Conflict
 from rollout.services.changes import Change, as_json
 from rollout.services.ids import NewId
 
@@ -33,38 +33,6 @@ def lock(change: Change, tenant_id: str, feature: str | None) -> None:
             meters.lock_gate(change.tx, name, exclusive=True)
     meters.lock_owners(change.tx, [tenant_id])
     meters.bump_meter_rev(change.tx, tenant_id)
-
-
-def new_meter(meter_id: str, tenant_id: str, tz: str, now: int, fields: Mapping[str, Any]) -> Meter:
-    """A meter from what was said of it, with the defaults that `Meters.add` promises. Raises InvalidRequest."""
-    given = {name: value for name, value in fields.items() if value is not None}
-    for name in ("unit", "period", "cap"):
-        if name not in given:
-            raise InvalidRequest(f"A meter needs a {name}.", param=name)
-    feature = given.get("feature")
-    if feature is not None and feature not in FEATURES:
-        raise InvalidRequest(
-            f"There is no feature {feature!r}; there are {', '.join(FEATURES)}.", param="feature"
-        )
-    if tenant_id == PLATFORM:
-        level, words = (
-            "platform",
-            [feature, given.get("subject"), default_name(given["unit"], given["period"])],
-        )
-    else:
-        level, words = (
-            "tenant" if feature is None else "feature",
-            [default_name(given["unit"], given["period"])],
-        )
-    stated = {
-        "name": "-".join(word for word in words if word).replace("_", "-"),
-        "level": level,
-        "feature": None,
-        "tz": tz,
-        "hard": feature is not None,
-        **given,
-    }
-    return Meter(id=meter_id, tenant_id=tenant_id, created_at=now, **stated)
 
 
 def add(change: Change, added: Meter) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from rollout.core.audit import Actor
 from rollout.core.meters import PLATFORM, Bucket, Limit, Meter, limit_of, open_bucket
+from rollout.core.quota import new_meter
 from rollout.core.schedule import revise
 from rollout.core.times import check_ahead
 from rollout.db import entries, keys, meters, plans
@@ -21,7 +22,6 @@ from rollout.errors import Conflict, InvalidRequest, NotFound
 from rollout.services import meter_changes, tenants
 from rollout.services.changes import Change, Changes, as_json
 from rollout.services.ids import NewId
-from rollout.services.meter_changes import new_meter
 
 SCHEDULE = Actor("system:schedule")
 

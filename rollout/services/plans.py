@@ -1,6 +1,6 @@
-"""Plans: where a feature stands among its phases, and the moves from one to the next.
+"""Plans: where a feature stands among its phases, what they say, and the steps that change either.
 
-Each move is one change with its audit entry, and brings the budgets of the phases that it opens. It is
+Each step is one change with its audit entry, and brings the budgets of the phases that it opens. It is
 based on the version that was read before it began, whether the caller sent one or not: of two advances
 at the same time one is refused, never two phases taken at once.
 """
@@ -11,38 +11,40 @@ import dataclasses
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from rollout.core.audit import Actor
+from rollout.core.catalogue import Catalogue
+from rollout.core.contents import parse_phases, patch_to
 from rollout.core.decisions import (
     GENERATION,
     Evaluate,
     FeatureState,
     Reason,
     TenantFacts,
+    check_gated,
     context_properties,
     decide,
 )
 from rollout.core.plans import (
-    Move,
+    Audience,
+    Phase,
     Plan,
     Run,
     RunningPlan,
-    advance,
     compile_flag,
-    default_phases,
     document,
-    pause,
+    phase_json,
     plan_json,
-    resume,
-    roll_back,
     run_json,
     what_counts,
 )
+from rollout.core.steps import Edit, Step, Taken, take
+from rollout.core.templates import PARTNER_BETA, TEMPLATES, phases_of
 from rollout.core.tenants import Tenant
 from rollout.db import facts, plans
 from rollout.db.engine import Database, Tx
-from rollout.errors import NotFound
+from rollout.errors import Conflict, InvalidRequest, NotFound
 from rollout.services.changes import Change, Changes
 from rollout.services.ids import NewId
 from rollout.services.meter_changes import give_budgets
@@ -59,7 +61,8 @@ SHOWN_RUNS = 50
 
 @dataclass(frozen=True)
 class Radius:
-    """Who comes and who goes with a move, counted over the first `examined` active tenants."""
+    """Who comes and who goes with a step, counted over the first `examined` active tenants; where the same audiences stay open,
+    nobody has to be asked."""
 
     gained: int
     lost: int
@@ -88,8 +91,17 @@ class Count:
     first: Sequence[tuple[Tenant, Reason]] = ()
 
 
-Step = Literal["advance", "rollback"]
-"""The moves from phase to phase."""
+@dataclass(frozen=True)
+class Foreseen:
+    """What a step comes to: the plan before and after it, and whom it lets in or shuts out."""
+
+    before: RunningPlan
+    after: RunningPlan
+    tenants: Radius
+
+    def as_json(self) -> dict[str, Any]:
+        """The plan as it is after the step, with `tenants`."""
+        return {**plan_json(self.after), "tenants": dataclasses.asdict(self.tenants)}
 
 
 class Plans:
@@ -97,21 +109,58 @@ class Plans:
         self,
         database: Database,
         changes: Changes,
+        catalogue: Catalogue,
         new_id: NewId,
         *,
         new_salt: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
-        self._database, self._changes, self._new_id, self._new_salt = database, changes, new_id, new_salt
+        self._database, self._changes, self._catalogue = database, changes, catalogue
+        self._new_id, self._new_salt = new_id, new_salt
 
     def ensure_plan(self, change: Change, feature: str = GENERATION, phase: str = "private_beta") -> None:
         """Give the feature the default plan, standing at `phase`, unless it has a plan already."""
         if plans.get(change.tx, feature) is not None:
             return
-        plan = Plan(feature, self._new_salt(), default_phases(feature))
-        running = RunningPlan(plan, Run(1, phase, "running", change.now, change.actor.name))
-        plans.add(change.tx, running, change.now)
-        change.record("plan.added", subject=feature, tenant=None, before=None, after=plan_json(running))
-        give_budgets(change, self._new_id, feature, running.open_phases)
+        plan = Plan(feature, self._new_salt(), phases_of(PARTNER_BETA, feature))
+        self._add(change, plan, phase)
+
+    def add(
+        self,
+        actor: Actor,
+        feature: str,
+        reason: str | None,
+        *,
+        template: str | None = None,
+        phases: Any = None,
+        phase: str | None = None,
+        four_eyes: bool = False,
+        dry_run: bool = False,
+    ) -> dict[str, Any]:
+        """Give the feature a plan: a template's, or `phases` as JSON. It stands at `phase`, or at the first one.
+
+        Raises InvalidRequest, Conflict where it has one.
+        """
+        check_gated(feature)
+        if (template is None) == (phases is None):
+            raise InvalidRequest("A plan begins with a template or with phases.", param="template")
+        listed = parse_phases(phases, feature) if template is None else phases_of(template, feature)
+        plan = Plan(feature, self._new_salt(), listed, four_eyes=four_eyes)
+        self._check_vendors(plan, ())
+        with self._changes.begin(actor, reason, dry_run=dry_run) as change:
+            if plans.get(change.tx, feature) is not None:
+                raise Conflict(
+                    f"{feature} has a plan already.", param="feature", remedy="Edit it, or take a step of it."
+                )
+            first = plan.phases[0].key if phase is None else phase
+            plan.position(first, "phase")
+            return plan_json(self._add(change, plan, first))
+
+    def templates(self) -> list[dict[str, Any]]:
+        """Those that `add` knows, with their phases as they would be for image generation."""
+        return [
+            {"template": name, "phases": [phase_json(phase) for phase in phases_of(name, GENERATION)]}
+            for name in TEMPLATES
+        ]
 
     def list(self) -> list[dict[str, Any]]:
         with self._database.read() as tx:
@@ -152,140 +201,91 @@ class Plans:
                     first.append((tenant, reason))
         return Count(inside, examined, True, first)
 
-    def foresee(self, actor: Actor, feature: str, step: Step, *, to: str | None = None) -> dict[str, Any]:
-        """What `advance` or `rollback` would come to at this moment: the plan as it stands, the run `next`, `tenants`.
+    def edit_to(self, feature: str, content: Mapping[str, Any]) -> Edit:
+        """The edit that gives the plan just this content: `phases`, `four_eyes`. Raises NotFound, InvalidRequest."""
+        plan = self._read(feature, None)[0].plan
+        phases = parse_phases(content.get("phases"), feature)
+        four_eyes = bool(content.get("four_eyes"))
+        return Edit(patch_to(plan, dataclasses.replace(plan, phases=phases, four_eyes=four_eyes)))
 
-        Raises as they do.
+    def foresee(self, actor: Actor, feature: str, step: Step, *, based_on: int | None = None) -> Foreseen:
+        """What `step` would come to at this moment, by gates and approvals or not. Raises as `take`."""
+        before, now = self._read(feature, based_on)
+        after = self._taken(before, step, actor.name, now).after
+        return Foreseen(before, after, self._radius(before, after, now))
+
+    def take(
+        self, change: Change, feature: str, step: Step, *, based_on: int | None = None
+    ) -> tuple[RunningPlan, RunningPlan]:
+        """Take a step inside an open change; the plan before and after it. An edit that changes nothing writes nothing.
+
+        Whether gates and approvals let it, the caller knows. Raises NotFound, StaleVersion, Conflict, InvalidRequest.
         """
-        move = _to(advance if step == "advance" else roll_back, to)
-        before, after, radius = self._foresee(actor, feature, move, None)
-        return {
-            **plan_json(before),
-            "next": run_json(after.run),
-            "tenants": dataclasses.asdict(radius),
-        }
+        before = _require(change.tx, feature)
+        check_version(based_on, before.plan.version, plan_json(before))
+        taken = self._taken(before, step, change.actor.name, change.now)
+        after = taken.after
+        if after == before:
+            return before, after
+        plans.put(change.tx, taken.plan)
+        if taken.plan.phases != before.plan.phases:
+            plans.put_phases(change.tx, taken.plan)
+        if taken.ended is not None:
+            plans.put_run(change.tx, feature, taken.ended)
+        if taken.run != before.run:
+            plans.put_run(change.tx, feature, taken.run)
+        shown = plan_json(after)
+        change.record(step.action, subject=feature, tenant=None, before=plan_json(before), after=shown)
+        if taken.ended is not None:
+            opened = after.plan.phases[before.reach + 1 : after.reach + 1] or (after.phase,)
+            give_budgets(change, self._new_id, feature, opened)
+        if taken.run != before.run:
+            standing = {name: shown[name] for name in ("feature", "version", "run")}
+            change.tell("phase.changed", None, standing)
+        return before, after
 
-    def advance(
+    def step(
         self,
         actor: Actor,
         feature: str,
-        reason: str | None,
-        *,
-        to: str | None = None,
-        based_on: int | None = None,
-        dry_run: bool = False,
-    ) -> dict[str, Any]:
-        """On to the next phase, or to the later one `to`; nobody loses access. Answers the plan as
-        it stands then, and `tenants`: who came. Raises NotFound, Conflict, StaleVersion,
-        InvalidRequest."""
-        move = _to(advance, to)
-        return self._enter(actor, "plan.advanced", feature, reason, move, based_on=based_on, dry_run=dry_run)
-
-    def rollback(
-        self,
-        actor: Actor,
-        feature: str,
-        reason: str | None,
-        *,
-        to: str | None = None,
-        based_on: int | None = None,
-        dry_run: bool = False,
-    ) -> dict[str, Any]:
-        """Back to the previous phase, or to the earlier one `to`. Answers and raises as `advance`."""
-        move = _to(roll_back, to)
-        return self._enter(
-            actor, "plan.rolled_back", feature, reason, move, based_on=based_on, dry_run=dry_run
-        )
-
-    def pause(
-        self,
-        actor: Actor,
-        feature: str,
+        step: Step,
         reason: str | None,
         *,
         based_on: int | None = None,
         dry_run: bool = False,
     ) -> dict[str, Any]:
-        """Nobody advances the plan until it is resumed; who is in stays in. Raises as `advance`."""
-        return self._switch(actor, "plan.paused", feature, reason, pause, based_on=based_on, dry_run=dry_run)
+        """Take a step at once, past gates and approvals. Answers the plan as it stands then, and `tenants`: who came, who went.
 
-    def resume(
-        self,
-        actor: Actor,
-        feature: str,
-        reason: str | None,
-        *,
-        based_on: int | None = None,
-        dry_run: bool = False,
-    ) -> dict[str, Any]:
-        """Undo a pause. Raises as `advance`."""
-        return self._switch(
-            actor, "plan.resumed", feature, reason, resume, based_on=based_on, dry_run=dry_run
-        )
-
-    def _enter(
-        self,
-        actor: Actor,
-        action: str,
-        feature: str,
-        reason: str | None,
-        move: _Mover,
-        *,
-        based_on: int | None,
-        dry_run: bool,
-    ) -> dict[str, Any]:
-        before, _, radius = self._foresee(actor, feature, move, based_on)
-        after = self._apply(
-            actor, action, feature, reason, move, based_on=before.plan.version, dry_run=dry_run
-        )
-        return {**plan_json(after), "tenants": dataclasses.asdict(radius)}
-
-    def _switch(
-        self,
-        actor: Actor,
-        action: str,
-        feature: str,
-        reason: str | None,
-        move: Callable[[RunningPlan], Move],
-        *,
-        based_on: int | None,
-        dry_run: bool,
-    ) -> dict[str, Any]:
-        def mover(running: RunningPlan, _by: str, _now: int) -> Move:
-            return move(running)
-
-        return plan_json(
-            self._apply(actor, action, feature, reason, mover, based_on=based_on, dry_run=dry_run)
-        )
-
-    def _apply(
-        self,
-        actor: Actor,
-        action: str,
-        feature: str,
-        reason: str | None,
-        move: _Mover,
-        *,
-        based_on: int | None,
-        dry_run: bool,
-    ) -> RunningPlan:
+        Raises as `take`.
+        """
+        foreseen = self.foresee(actor, feature, step, based_on=based_on)
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
-            before = _require(change.tx, feature)
-            check_version(based_on, before.plan.version, plan_json(before))
-            moved = move(before, actor.name, change.now)
-            after = RunningPlan(dataclasses.replace(before.plan, version=before.plan.version + 1), moved.run)
-            if moved.ended is not None:
-                plans.put_run(change.tx, feature, moved.ended)
-            plans.put_run(change.tx, feature, moved.run)
-            plans.put_version(change.tx, feature, after.plan.version)
-            change.record(
-                action, subject=feature, tenant=None, before=_standing(before), after=_standing(after)
-            )
-            if moved.ended is not None:
-                opened = after.plan.phases[before.position + 1 : after.position + 1] or (after.phase,)
-                give_budgets(change, self._new_id, feature, opened)
-            change.tell("phase.changed", None, {"feature": feature, **_standing(after)})
-        return after
+            _, after = self.take(change, feature, step, based_on=foreseen.before.plan.version)
+        return dataclasses.replace(foreseen, after=after).as_json()
+
+    def _add(self, change: Change, plan: Plan, phase: str) -> RunningPlan:
+        running = RunningPlan(plan, Run(1, phase, "running", change.now, change.actor.name))
+        plans.add(change.tx, running, change.now)
+        change.record("plan.added", subject=plan.feature, tenant=None, before=None, after=plan_json(running))
+        give_budgets(change, self._new_id, plan.feature, running.open_phases)
+        return running
+
+    def _taken(self, before: RunningPlan, step: Step, by: str, now: int) -> Taken:
+        taken = take(before, step, by, now)
+        self._check_vendors(taken.plan, before.plan.phases)
+        return taken
+
+    def _check_vendors(self, plan: Plan, before: Sequence[Phase]) -> None:
+        """Raises InvalidRequest for a phase that now names a vendor without a model of the feature: its members could use nothing."""
+        known = {model.vendor for model in self._catalogue.models if model.feature == plan.feature}
+        named = {phase.vendors for phase in before}
+        for phase in plan.phases:
+            unknown = set(phase.vendors or ()) - known
+            if unknown and phase.vendors not in named:
+                raise InvalidRequest(
+                    f"{min(unknown)} has no model of {plan.feature}; {', '.join(sorted(known))} do.",
+                    param=f"phases.{phase.key}.vendors",
+                )
 
     def _read(self, feature: str, based_on: int | None) -> tuple[RunningPlan, int]:
         with self._database.read() as tx:
@@ -293,19 +293,14 @@ class Plans:
         check_version(based_on, running.plan.version, plan_json(running))
         return running, now
 
-    def _foresee(
-        self, actor: Actor, feature: str, move: _Mover, based_on: int | None
-    ) -> tuple[RunningPlan, RunningPlan, Radius]:
-        before, now = self._read(feature, based_on)
-        after = dataclasses.replace(before, run=move(before, actor.name, now).run)
-        return before, after, self._radius(before, after, now)
-
     def _radius(self, before: RunningPlan, after: RunningPlan, now: int) -> Radius:
         """Every tenant is asked with both flags, by the evaluator that will decide, outside of the
         change's locks."""
         feature = before.plan.feature
-        was, will = _evaluator(before), _evaluator(after)
         gained = lost = examined = 0
+        if _audiences(before) == _audiences(after):
+            return Radius(gained, lost, examined, complete=True)
+        was, will = _evaluator(before), _evaluator(after)
         for tenant in self._tenants(feature, ""):
             if examined == EXAMINED_TENANTS:
                 return Radius(gained, lost, examined, complete=False)
@@ -332,11 +327,8 @@ class Plans:
             after = page[-1].tenant.id
 
 
-_Mover = Callable[[RunningPlan, str, int], Move]
-
-
-def _to(move: Callable[[RunningPlan, str | None, str, int], Move], to: str | None) -> _Mover:
-    return lambda running, by, now: move(running, to, by, now)
+def _audiences(running: RunningPlan) -> list[Audience]:
+    return [phase.audience for phase in running.open_phases]
 
 
 def _evaluator(running: RunningPlan) -> Evaluate:
@@ -358,7 +350,3 @@ def _require(tx: Tx, feature: str) -> RunningPlan:
     if running is None:
         raise NotFound(f"There is no plan for {feature!r}.", param="feature")
     return running
-
-
-def _standing(running: RunningPlan) -> dict[str, Any]:
-    return {"version": running.plan.version, "run": run_json(running.run)}

@@ -11,6 +11,7 @@ from console import SEED, Visitor
 
 from rollout.core.decisions import GENERATION, Decision
 from rollout.core.grants import Asking
+from rollout.core.steps import RollBack
 from rollout.core.tokens import Role
 from rollout.services.registry import Services
 
@@ -197,7 +198,7 @@ def test_a_phase_that_is_open_to_cohorts_alone_is_pointed_out(
     page = visit("editor")
     page.get(f"/admin/access-requests/{asked}")
     assert "let nobody in by a mere grant" not in page.text
-    wired.plans.rollback(SEED, GENERATION, "too early", to="internal")
+    wired.plans.step(SEED, GENERATION, RollBack("internal"), "too early")
     page.get(f"/admin/access-requests/{asked}")
     assert "let nobody in by a mere grant" in page.text
     assert page.form("approve").fields["meters.0.cap"] == "20"

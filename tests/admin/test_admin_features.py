@@ -10,6 +10,7 @@ from doors import ALICE, Door, admin_door
 from phases import wire_phases, worker
 
 from rollout.core.decisions import ANALYSIS, GENERATION
+from rollout.core.steps import Pause
 from rollout.core.tokens import Role
 from rollout.db.engine import Database
 
@@ -124,7 +125,7 @@ def test_a_move_honours_if_match_where_it_is_sent(door: Door) -> None:
 @pytest.mark.parametrize("verb", ["advance", "rollback", "pause", "resume"])
 def test_a_move_needs_an_editor_and_a_reason(door: Door, services: SimpleNamespace, verb: str) -> None:
     if verb == "resume":
-        services.plans.pause(ALICE, GENERATION, "wait")
+        services.plans.step(ALICE, GENERATION, Pause(), "wait")
     assert _as(services, "viewer").post(f"{PLAN}/{verb}", {"reason": "x"})[0] == 403
     status, problem, _ = door.post(f"{PLAN}/{verb}", {})
     assert (status, problem["param"]) == (400, "reason")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from console import SEED, Visitor
 
 from rollout.core.decisions import ANALYSIS, GENERATION
+from rollout.core.steps import Advance
 from rollout.core.tokens import Role
 from rollout.services.registry import Services
 
@@ -54,13 +55,13 @@ def test_each_other_reason_has_its_sentence(wired: Services, visit: Visit) -> No
     assert "Revive it" in page.text
     wired.features.revive(SEED, GENERATION, "fixed")
     wired.tenants.change(SEED, "globex", {"attributes": {"program": "beta"}}, "joined")
-    wired.plans.advance(SEED, GENERATION, "ready")
+    wired.plans.step(SEED, GENERATION, Advance(), "ready")
     page.get("/admin/explain?tenant=globex")
     assert "Its attributes meet a condition that is open in the phase wider_beta" in page.text
     wired.tenants.change(SEED, "globex", {"attributes": {}}, "left")
     page.get("/admin/explain?tenant=globex")
     assert "No audience that is open in the phase wider_beta lets it in." in page.text
-    wired.plans.advance(SEED, GENERATION, "launch", to="general_availability")
+    wired.plans.step(SEED, GENERATION, Advance("general_availability"), "launch")
     page.get("/admin/explain?tenant=globex")
     assert "The phase general_availability is open to all tenants." in page.text
 

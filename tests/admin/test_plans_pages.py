@@ -9,6 +9,7 @@ import pytest
 from console import SEED, Visitor
 
 from rollout.core.decisions import ANALYSIS, GENERATION
+from rollout.core.steps import Advance, Pause, Resume, RollBack
 from rollout.core.tokens import NewToken, Role
 from rollout.services.registry import Services
 
@@ -46,7 +47,7 @@ def test_a_card_says_where_a_feature_stands_and_how_many_are_in(plan: Services, 
 
 
 def test_a_plan_shows_its_phases_in_words_who_is_in_and_its_past(plan: Services, visit: Visit) -> None:
-    plan.plans.advance(SEED, GENERATION, "ready")
+    plan.plans.step(SEED, GENERATION, Advance(), "ready")
     page = visit("viewer")
     page.get(PLAN)
     assert "tenants with a grant in the cohort internal" in page.text
@@ -62,7 +63,7 @@ def test_a_plan_shows_its_phases_in_words_who_is_in_and_its_past(plan: Services,
 
 
 def test_who_is_in_comes_in_pages_and_can_be_taken_away(plan: Services, visit: Visit) -> None:
-    plan.plans.advance(SEED, GENERATION, "launch", to="general_availability")
+    plan.plans.step(SEED, GENERATION, Advance("general_availability"), "launch")
     page = visit("viewer")
     first = page.get(f"{PLAN}?limit=1").text
     assert ">acme</a>" in first
@@ -81,13 +82,13 @@ def test_one_button_is_the_one_to_press(plan: Services, visit: Visit) -> None:
 
     assert buttons() == ["advance", "pause", "rollback"]
     assert page.page.text.count("button primary") == 1
-    plan.plans.pause(SEED, GENERATION, "wait")
+    plan.plans.step(SEED, GENERATION, Pause(), "wait")
     assert buttons() == ["resume", "rollback"]
     assert page.page.text.count("button primary") == 1
-    plan.plans.resume(SEED, GENERATION, "go on")
-    plan.plans.advance(SEED, GENERATION, "launch", to="general_availability")
+    plan.plans.step(SEED, GENERATION, Resume(), "go on")
+    plan.plans.step(SEED, GENERATION, Advance("general_availability"), "launch")
     assert buttons() == ["pause", "rollback"]
-    plan.plans.rollback(SEED, GENERATION, "back", to="internal")
+    plan.plans.step(SEED, GENERATION, RollBack("internal"), "back")
     assert buttons() == ["advance", "pause"]
 
 
@@ -127,7 +128,7 @@ def test_a_plan_is_paused_and_resumed(plan: Services, visit: Visit) -> None:
 def test_of_two_at_once_one_wins_and_the_other_sees_where_it_stands(plan: Services, visit: Visit) -> None:
     page = visit("editor")
     page.get(f"{PLAN}/advance")
-    plan.plans.advance(SEED, GENERATION, "faster", to="percentage")
+    plan.plans.step(SEED, GENERATION, Advance("percentage"), "faster")
     page.send("move", reason="slower")
     assert page.page.status_code == 409
     assert "Somebody changed this while you were at it." in page.text
@@ -140,7 +141,7 @@ def test_of_two_at_once_one_wins_and_the_other_sees_where_it_stands(plan: Servic
 def test_a_pause_on_what_somebody_moved_changes_nothing(plan: Services, visit: Visit) -> None:
     page = visit("editor")
     page.get(f"{PLAN}/pause")
-    plan.plans.advance(SEED, GENERATION, "faster")
+    plan.plans.step(SEED, GENERATION, Advance(), "faster")
     assert page.send("move", reason="slower").status_code == 409
     assert standing(plan) == ("wider_beta", "running", 2)
 
@@ -192,7 +193,7 @@ def test_an_advance_made_here_is_audited_as_one_made_by_the_api(plan: Services, 
     page.get(f"{PLAN}/advance")
     page.send("move", reason="ready")
     by_page = last_change(plan)
-    plan.plans.rollback(SEED, GENERATION, "again")
+    plan.plans.step(SEED, GENERATION, RollBack(), "again")
     secret = plan.tokens.add(SEED, NewToken("ana", "editor"), "seed").secret
     answer = page.app.test_client().post(
         f"/admin/api/v1/plans/{GENERATION}/advance",

@@ -21,7 +21,8 @@ from rollout.core.decisions import (
 )
 from rollout.core.grants import Grant, GrantState
 from rollout.core.kills import Kill
-from rollout.core.plans import Plan, Run, RunningPlan, default_phases, partner_bucket
+from rollout.core.plans import Plan, Run, RunningPlan, partner_bucket
+from rollout.core.templates import default_phases
 from rollout.core.tenants import Tenant
 from rollout.errors import InvalidRequest
 

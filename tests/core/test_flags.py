@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from rollout.core.flags import Constraint, check_document, parse_constraint
-from rollout.core.plans import Plan, Run, RunningPlan, compile_flag, default_phases, document
+from rollout.core.plans import Plan, Run, RunningPlan, compile_flag, document
+from rollout.core.templates import default_phases
 from rollout.errors import InvalidRequest
 
 PLAN = RunningPlan(

@@ -13,6 +13,7 @@ from rollout.core.audit import Actor
 from rollout.core.decisions import ANALYSIS, GENERATION, Decision
 from rollout.core.grants import Asking, Standing
 from rollout.core.meters import Meter
+from rollout.core.steps import Advance
 from rollout.core.tenants import Tenant
 from rollout.db import meters
 from rollout.db.engine import Database
@@ -138,7 +139,7 @@ def test_a_grant_counts_even_where_the_worker_has_not_heard_of_it(
 
 
 def test_nobody_asks_for_what_is_generally_available(services: SimpleNamespace, access: Access) -> None:
-    services.plans.advance(ALICE, GENERATION, "open it", to="general_availability")
+    services.plans.step(ALICE, GENERATION, Advance("general_availability"), "open it")
     with pytest.raises(Conflict, match="has access to"):
         access.ask(KEY, decision(services, "globex"), COVERS)
 

@@ -15,6 +15,7 @@ from rollout.core.decisions import ANALYSIS, GENERATION, Decision
 from rollout.core.feedback import Opinion
 from rollout.core.grants import Asking
 from rollout.core.holds import StoredResult
+from rollout.core.steps import Pause
 from rollout.core.tenants import Tenant
 from rollout.services.registry import Services
 from rollout.settings import Settings
@@ -88,7 +89,7 @@ def test_a_stop_for_everyone_is_told_to_us_and_one_for_a_partner_to_it_too(servi
 
 
 def test_a_phase_is_told_to_us_only(services: Services) -> None:
-    services.plans.pause(ALICE, GENERATION, INTERNAL)
+    services.plans.step(ALICE, GENERATION, Pause(), INTERNAL)
     events = told(services)
     assert events["acme"] == []
     assert [(event["type"], event["feature"], event["run"]["state"]) for event in events["ours"]] == [

@@ -11,6 +11,7 @@ from phases import wire_phases
 
 from rollout.core.decisions import ANALYSIS, GENERATION, Ground
 from rollout.core.plans import partner_bucket
+from rollout.core.steps import Advance
 from rollout.core.tenants import Tenant
 from rollout.db import plans
 from rollout.db.engine import Database
@@ -34,11 +35,10 @@ def test_who_is_out_and_what_would_let_it_in(services: SimpleNamespace) -> None:
     assert found["decision"]["reason"] == "not_granted"
     assert found["detail"] == "Off: private_beta lets in tenants with a grant that counts, and there is none."
     assert found["would_change"] == [
-        "On with a grant in cohort internal (internal, open).",
-        "On with a grant (private_beta, open).",
-        "On with another value of program once wider_beta is reached.",
+        "On with a grant in cohort internal.",
+        "On with a grant.",
+        "On with wider_beta reached and program = beta.",
         *_by_share(bucket(services, "globex")),
-        "On once general_availability is reached.",
     ]
     assert [(item["phase"], item["open"]) for item in found["audiences"]][:3] == [
         ("internal", True),
@@ -55,9 +55,13 @@ def test_who_is_out_and_what_would_let_it_in(services: SimpleNamespace) -> None:
 
 
 def _by_share(number: int) -> list[str]:
-    if number < 1_000:
-        return ["On once percentage is reached."]
-    return [f"On from a share of {(number + 1) / 100:.2f} % once percentage is reached."]
+    """Up to the first phase that takes nothing more than reaching it."""
+    found = []
+    for phase, points in (("percentage", 1_000), ("percentage_50", 5_000)):
+        if number < points:
+            return [*found, f"On with {phase} reached."]
+        found.append(f"On with {phase} reached and a share of {(number + 1) / 100:.2f} % in {phase}.")
+    return [*found, "On with general_availability reached."]
 
 
 def test_who_is_in_by_a_grant_and_until_when(services: SimpleNamespace, clock: Any) -> None:
@@ -67,7 +71,13 @@ def test_who_is_in_by_a_grant_and_until_when(services: SimpleNamespace, clock: A
     assert found["detail"] == (
         f"On: granted ({given.id}, from 2026-11-22T12:00:00Z to 2026-11-22T13:00:00Z: first partner)."
     )
-    assert found["would_change"] == ["Looked at anew at 2026-11-22T13:00:00Z, when the grant ends."]
+    assert found["would_change"] == [
+        "Off with image-generation killed for acme.",
+        "Off with image-generation killed for everyone.",
+        "Off with a rollback to internal.",
+        f"Off with {given.id} revoked.",
+        "Off with the time 2026-11-22T13:00:00Z, by its grant.",
+    ]
     assert found["rows"]["grant"]["id"] == given.id
     assert found["rows"]["run"]["phase"] == "private_beta"
     assert found["properties"]["grant"] == "active"
@@ -79,25 +89,28 @@ def test_kills_and_halts_name_who_and_why(services: SimpleNamespace) -> None:
     services.features.kill(BOB, GENERATION, "abuse", tenant="acme")
     halted = services.explain.explain("acme", GENERATION)
     assert halted["detail"] == "Off: halted for acme by token:bob at 2026-11-22T12:00:00Z: abuse"
-    assert halted["would_change"] == ["On if the plan lets it in: revive image-generation for acme."]
+    assert halted["would_change"][:2] == [
+        "On with image-generation revived for acme and a grant in cohort internal.",
+        "On with image-generation revived for acme and a grant.",
+    ]
     assert halted["properties"]["halt"] == "1"
     services.features.kill(BOB, GENERATION, "bad pictures")
     killed = services.explain.explain("globex", GENERATION)
     assert killed["detail"] == "Off: killed for everyone by token:bob at 2026-11-22T12:00:00Z: bad pictures"
-    assert killed["would_change"] == ["On for whom the plan lets in: revive image-generation."]
+    assert killed["would_change"][0] == "On with image-generation revived and a grant in cohort internal."
     assert killed["rows"]["kill"]["reason"] == "bad pictures"
 
 
 def test_a_later_phase(services: SimpleNamespace) -> None:
     services.tenants.change(ALICE, "acme", {"attributes": {"program": "beta"}}, "joined")
-    services.plans.advance(BOB, GENERATION, "ready")
+    services.plans.step(BOB, GENERATION, Advance(), "ready")
     assert services.explain.explain("acme", GENERATION)["detail"].startswith(
         "On: its attributes meet a segment"
     )
     out = services.explain.explain("globex", GENERATION)
     assert out["decision"]["reason"] == "not_in_phase"
     assert out["detail"].startswith("Off: none of the audiences that are open in wider_beta")
-    services.plans.advance(BOB, GENERATION, "launch", to="general_availability")
+    services.plans.step(BOB, GENERATION, Advance("general_availability"), "launch")
     assert (
         services.explain.explain("globex", GENERATION)["detail"]
         == "On: general_availability is open to all tenants."
@@ -106,16 +119,26 @@ def test_a_later_phase(services: SimpleNamespace) -> None:
 
 def test_a_share_names_the_bucket(services: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rollout.core.decisions.partner_bucket", lambda _salt, _tenant: 999)
-    services.plans.advance(BOB, GENERATION, "ready", to="percentage")
+    services.plans.step(BOB, GENERATION, Advance("percentage"), "ready")
     found = services.explain.explain("globex", GENERATION)
     assert found["detail"] == "On: its bucket 999 lies within the share that is open in percentage."
-    assert found["would_change"] == []
+    assert found["would_change"] == [
+        "Off with image-generation killed for globex.",
+        "Off with image-generation killed for everyone.",
+        "Off with a rollback to wider_beta.",
+    ]
 
 
 def test_analysis_has_no_plan_to_explain(services: SimpleNamespace) -> None:
     found = services.explain.explain("globex", ANALYSIS)
     assert found["detail"] == "On: no plan, generally available."
-    assert (found["audiences"], found["properties"], found["would_change"]) == ([], {}, [])
+    assert (found["audiences"], found["properties"]) == ([], {})
+    assert found["would_change"] == [
+        "Off with image-analysis killed for globex.",
+        "Off with image-analysis killed for everyone.",
+    ]
+    services.features.kill(BOB, ANALYSIS, "vendor down")
+    assert services.explain.explain("globex", ANALYSIS)["would_change"] == ["On with image-analysis revived."]
 
 
 def test_without_a_plan_it_says_so(services: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +146,7 @@ def test_without_a_plan_it_says_so(services: SimpleNamespace, monkeypatch: pytes
     services.tenants.change(ALICE, "acme", {"name": "Acme Ltd"}, "their wish")
     found = services.explain.explain("acme", GENERATION)
     assert found["detail"].startswith("Off: there is no plan for image-generation")
-    assert found["would_change"] == ["On for whom it lets in: a plan for image-generation."]
+    assert found["would_change"] == ["On with a plan for image-generation that lets it in."]
 
 
 def test_it_needs_a_tenant_and_a_feature_that_exist(services: SimpleNamespace) -> None:
@@ -136,11 +159,16 @@ def test_it_needs_a_tenant_and_a_feature_that_exist(services: SimpleNamespace) -
 def test_sentences_come_with_what_they_are_made_of(services: SimpleNamespace) -> None:
     out = services.explain.explain("globex", GENERATION)
     assert out["ways"][:3] == [
-        {"way": "grant", "phase": "internal", "open": True, "cohorts": ["internal"]},
-        {"way": "grant", "phase": "private_beta", "open": True, "cohorts": []},
-        {"way": "attributes", "phase": "wider_beta", "open": False, "attributes": ["program"]},
+        {"phase": "internal", "acts": [{"do": "grant", "cohort": "internal", "instead_of": None}]},
+        {"phase": "private_beta", "acts": [{"do": "grant", "cohort": None, "instead_of": None}]},
+        {
+            "phase": "wider_beta",
+            "acts": [
+                {"do": "reach", "phase": "wider_beta"},
+                {"do": "attribute", "name": "program", "value": "beta"},
+            ],
+        },
     ]
-    assert out["ways"][-1] == {"way": "phase", "phase": "general_availability", "open": False}
     assert len(out["ways"]) == len(out["would_change"])
     assert (out["reason_values"]["phase"], out["reason_values"]["bucket"]) == (
         "private_beta",
@@ -148,7 +176,7 @@ def test_sentences_come_with_what_they_are_made_of(services: SimpleNamespace) ->
     )
     services.features.kill(BOB, GENERATION, "abuse", tenant="globex")
     halted = services.explain.explain("globex", GENERATION)
-    assert halted["ways"] == [{"way": "revive", "feature": GENERATION, "tenant": "globex"}]
+    assert halted["ways"][0]["acts"][0] == {"do": "revive", "feature": GENERATION, "tenant": "globex"}
     assert {name: halted["reason_values"][name] for name in ("by", "since", "why")} == {
         "by": "token:bob",
         "since": "2026-11-22T12:00:00Z",

@@ -14,6 +14,7 @@ from ledgers import NOON, RESULT, actual, ledger_on, request
 from rollout.core.decisions import ANALYSIS, GENERATION, TenantFacts
 from rollout.core.meters import PLATFORM, Caller, Meter, end_user_subject, shortage
 from rollout.core.plans import Phase
+from rollout.core.steps import Advance, RollBack
 from rollout.core.tenants import NewKey
 from rollout.db import audit
 from rollout.db.engine import Database
@@ -232,9 +233,9 @@ def test_a_phase_brings_its_budget_when_the_plan_enters_it(
     services: SimpleNamespace, meters: Meters, ledger: Ledger, database: Database
 ) -> None:
     budgets(database, private_beta=70_000, wider_beta=70_000, percentage=90_000)
-    services.plans.advance(ALICE, GENERATION, "on", to="percentage", dry_run=True)
+    services.plans.step(ALICE, GENERATION, Advance("percentage"), "on", dry_run=True)
     assert shared(meters) == {}
-    services.plans.advance(ALICE, GENERATION, "on", to="percentage")
+    services.plans.step(ALICE, GENERATION, Advance("percentage"), "on")
     assert shared(meters) == {"wider_beta": 70_000, "percentage": 90_000}
     (wider,) = [it for it in meters.page(tenant=PLATFORM, after=None, limit=9) if it.subject == "wider_beta"]
     assert wider.name == "image-generation-wider-beta-money-life"
@@ -243,7 +244,7 @@ def test_a_phase_brings_its_budget_when_the_plan_enters_it(
     generate(services, ledger, phase="percentage")
     assert ledger.verify() == []
     meters.change(ALICE, wider.id, {"cap": 1}, "too much")
-    services.plans.rollback(ALICE, GENERATION, "back")
+    services.plans.step(ALICE, GENERATION, RollBack(), "back")
     assert shared(meters) == {"wider_beta": 70_000, "percentage": 90_000}
 
 
@@ -258,15 +259,15 @@ def test_a_budget_of_a_phase_is_no_quota_of_a_tenant(
 def test_a_new_plan_brings_the_budgets_of_the_phases_that_are_open(
     services: SimpleNamespace, meters: Meters, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def phases(feature: str) -> tuple[Phase, ...]:
+    def phases(template: str, feature: str) -> tuple[Phase, ...]:
         budget = {"level": "phase", "unit": "request", "period": "life", "cap": 5}
-        made: tuple[Phase, ...] = defaults(feature)
+        made: tuple[Phase, ...] = defaults(template, feature)
         return tuple(replace(one, quota=(budget,)) for one in made)
 
     from rollout.services import plans
 
-    defaults = plans.default_phases
-    monkeypatch.setattr(plans, "default_phases", phases)
+    defaults = plans.phases_of
+    monkeypatch.setattr(plans, "phases_of", phases)
     with Changes(database).begin(ALICE, "seed") as change:
         services.plans.ensure_plan(change, ANALYSIS)
     assert shared(meters) == {"internal": 5, "private_beta": 5}

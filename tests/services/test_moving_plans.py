@@ -12,11 +12,13 @@ from doors import ALICE, BOB
 from phases import wire_phases
 
 from rollout.core.decisions import ANALYSIS, GENERATION
+from rollout.core.steps import STEPS, Advance, Pause, Resume, RollBack
 from rollout.core.tenants import Tenant
 from rollout.db import audit
 from rollout.db.engine import Database
 from rollout.errors import Conflict, InvalidRequest, NotFound, StaleVersion
 from rollout.services import plans as plans_module
+from rollout.services.catalogue import load_seed
 from rollout.services.changes import Change, Changes
 from rollout.services.ids import new_id
 from rollout.services.plans import Plans
@@ -39,7 +41,7 @@ def test_a_new_plan_stands_at_private_beta(services: SimpleNamespace) -> None:
 
 def test_seeding_again_changes_nothing(services: SimpleNamespace, database: Database) -> None:
     before = services.plans.get(GENERATION)
-    services.plans.advance(ALICE, GENERATION, "ready")
+    services.plans.step(ALICE, GENERATION, Advance(), "ready")
     with Changes(database).begin(ALICE, "seed again") as change:
         services.plans.ensure_plan(change)
     after = services.plans.get(GENERATION)
@@ -51,7 +53,7 @@ def test_an_advance_lets_in_more_and_loses_nobody(services: SimpleNamespace) -> 
     services.grants.add(ALICE, "globex", GENERATION, "partner")
     services.tenants.change(ALICE, "acme", {"attributes": {"program": "beta"}}, "joined")
     services.state.refresh()
-    moved = services.plans.advance(BOB, GENERATION, "ready")
+    moved = services.plans.step(BOB, GENERATION, Advance(), "ready")
     assert moved["tenants"] == {"gained": 1, "lost": 0, "examined": 2, "complete": True}
     assert standing(services) == ("wider_beta", "running", 2)
     services.state.refresh()
@@ -67,14 +69,14 @@ def test_general_availability_lets_in_everyone_but_who_is_halted_or_suspended(
     services.features.kill(BOB, GENERATION, "abuse", tenant="globex")
     services.tenants.add(ALICE, Tenant("initech", "Initech"), "new")
     services.tenants.set_state(ALICE, "initech", "suspended", "unpaid")
-    moved = services.plans.advance(BOB, GENERATION, "launch", to="general_availability")
+    moved = services.plans.step(BOB, GENERATION, Advance("general_availability"), "launch")
     assert moved["tenants"] == {"gained": 1, "lost": 0, "examined": 2, "complete": True}
 
 
 def test_a_rollback_says_how_many_it_removes(services: SimpleNamespace) -> None:
     services.grants.add(ALICE, "globex", GENERATION, "partner")
-    services.plans.advance(BOB, GENERATION, "launch", to="general_availability")
-    moved = services.plans.rollback(BOB, GENERATION, "complaints", to="private_beta")
+    services.plans.step(BOB, GENERATION, Advance("general_availability"), "launch")
+    moved = services.plans.step(BOB, GENERATION, RollBack("private_beta"), "complaints")
     assert moved["tenants"] == {"gained": 0, "lost": 1, "examined": 2, "complete": True}
     assert standing(services) == ("private_beta", "running", 3)
 
@@ -86,19 +88,19 @@ def test_the_count_says_so_when_it_did_not_look_at_everyone(
     monkeypatch.setattr(plans_module, "PAGE", 2)
     for number in range(3):
         services.tenants.add(ALICE, Tenant(f"tenant-{number}", "A tenant"), "new")
-    moved = services.plans.advance(BOB, GENERATION, "launch", to="general_availability", dry_run=True)
+    moved = services.plans.step(BOB, GENERATION, Advance("general_availability"), "launch", dry_run=True)
     assert moved["tenants"] == {"gained": 3, "lost": 0, "examined": 3, "complete": False}
     monkeypatch.setattr(plans_module, "EXAMINED_TENANTS", 100)
     monkeypatch.setattr(plans_module, "PAGE", 5)
-    moved = services.plans.advance(BOB, GENERATION, "launch", to="general_availability", dry_run=True)
+    moved = services.plans.step(BOB, GENERATION, Advance("general_availability"), "launch", dry_run=True)
     assert moved["tenants"] == {"gained": 5, "lost": 0, "examined": 5, "complete": True}
 
 
 def test_runs_are_kept_newest_first(services: SimpleNamespace, clock: Any) -> None:
     clock.advance(60)
-    services.plans.advance(BOB, GENERATION, "ready")
+    services.plans.step(BOB, GENERATION, Advance(), "ready")
     clock.advance(60)
-    services.plans.rollback(ALICE, GENERATION, "not yet")
+    services.plans.step(ALICE, GENERATION, RollBack(), "not yet")
     runs = [(run["phase"], run["state"], run["left_at"]) for run in services.plans.get(GENERATION)["runs"]]
     assert runs == [
         ("private_beta", "running", None),
@@ -109,21 +111,21 @@ def test_runs_are_kept_newest_first(services: SimpleNamespace, clock: Any) -> No
 
 def test_a_pause_keeps_who_is_in_and_stops_the_advance(services: SimpleNamespace) -> None:
     services.grants.add(ALICE, "acme", GENERATION, "partner")
-    services.plans.pause(BOB, GENERATION, "looking into it")
+    services.plans.step(BOB, GENERATION, Pause(), "looking into it")
     services.state.refresh()
     assert standing(services) == ("private_beta", "paused", 2)
     assert services.features.decide(services.state.facts("acme"), GENERATION).allowed
     with pytest.raises(Conflict, match="paused"):
-        services.plans.advance(BOB, GENERATION, "ready")
-    services.plans.resume(BOB, GENERATION, "fine")
-    assert services.plans.advance(BOB, GENERATION, "ready")["run"]["phase"] == "wider_beta"
+        services.plans.step(BOB, GENERATION, Advance(), "ready")
+    services.plans.step(BOB, GENERATION, Resume(), "fine")
+    assert services.plans.step(BOB, GENERATION, Advance(), "ready")["run"]["phase"] == "wider_beta"
 
 
 def test_each_move_is_audited_with_where_the_plan_stood(services: SimpleNamespace) -> None:
-    services.plans.advance(BOB, GENERATION, "ready")
-    services.plans.pause(BOB, GENERATION, "wait")
-    services.plans.resume(BOB, GENERATION, "go on")
-    services.plans.rollback(BOB, GENERATION, "not yet")
+    services.plans.step(BOB, GENERATION, Advance(), "ready")
+    services.plans.step(BOB, GENERATION, Pause(), "wait")
+    services.plans.step(BOB, GENERATION, Resume(), "go on")
+    services.plans.step(BOB, GENERATION, RollBack(), "not yet")
     with services.database.read() as tx:
         rows = audit.page(tx, tenant=None, subject=GENERATION, before=None, limit=4)[::-1]
     assert [row["action"] for row in rows] == [
@@ -142,9 +144,9 @@ def test_each_move_is_audited_with_where_the_plan_stood(services: SimpleNamespac
 def test_a_move_based_on_an_old_version_is_refused_and_shows_the_current_one(
     services: SimpleNamespace, move: str
 ) -> None:
-    services.plans.pause(BOB, GENERATION, "wait")
+    services.plans.step(BOB, GENERATION, Pause(), "wait")
     with pytest.raises(StaleVersion) as stale:
-        getattr(services.plans, move)(ALICE, GENERATION, "mine", based_on=1)
+        services.plans.step(ALICE, GENERATION, STEPS[move](), "mine", based_on=1)
     assert stale.value.members["current"]["run"]["state"] == "paused"
     assert standing(services) == ("private_beta", "paused", 2)
 
@@ -155,31 +157,32 @@ def test_of_two_advances_at_once_one_is_refused(services: SimpleNamespace, datab
     class Overtaken(Changes):
         @contextmanager
         def begin(self, *arguments: Any, **options: Any) -> Iterator[Change]:
-            services.plans.advance(ALICE, GENERATION, "mine")
+            services.plans.step(ALICE, GENERATION, Advance(), "mine")
             with super().begin(*arguments, **options) as change:
                 yield change
 
     with pytest.raises(StaleVersion):
-        Plans(database, Overtaken(database), new_id).advance(BOB, GENERATION, "mine too")
+        overtaken = Plans(database, Overtaken(database), load_seed(), new_id)
+        overtaken.step(BOB, GENERATION, Advance(), "mine too")
     assert standing(services) == ("wider_beta", "running", 2)
 
 
 @pytest.mark.parametrize("move", ["advance", "rollback", "pause"])
 def test_a_dry_run_moves_nothing(services: SimpleNamespace, move: str) -> None:
     before = services.plans.get(GENERATION)
-    assert getattr(services.plans, move)(BOB, GENERATION, "rehearsal", dry_run=True)["version"] == 2
+    assert services.plans.step(BOB, GENERATION, STEPS[move](), "rehearsal", dry_run=True)["version"] == 2
     assert services.plans.get(GENERATION) == before
 
 
 def test_a_move_needs_a_plan_a_reason_and_a_phase_that_exists(services: SimpleNamespace) -> None:
     with pytest.raises(NotFound, match=ANALYSIS):
-        services.plans.advance(BOB, ANALYSIS, "why not")
+        services.plans.step(BOB, ANALYSIS, Advance(), "why not")
     with pytest.raises(NotFound):
         services.plans.get("image-painting")
     with pytest.raises(InvalidRequest):
-        services.plans.advance(BOB, GENERATION, None)
+        services.plans.step(BOB, GENERATION, Advance(), None)
     with pytest.raises(InvalidRequest) as refused:
-        services.plans.advance(BOB, GENERATION, "ready", to="open_beta")
+        services.plans.step(BOB, GENERATION, Advance("open_beta"), "ready")
     assert refused.value.members["param"] == "to"
 
 
@@ -205,12 +208,12 @@ def inside(services: SimpleNamespace, after: str | None = None, limit: int = 50)
 def test_who_is_in_is_told_with_the_reason(services: SimpleNamespace) -> None:
     populate(services)
     assert inside(services) == [("hooli", "granted")]
-    services.plans.advance(BOB, GENERATION, "ready")
+    services.plans.step(BOB, GENERATION, Advance(), "ready")
     assert inside(services) == [("hooli", "granted"), ("initech", "segment")]
     counted = services.plans.count(GENERATION, limit=1)
     assert (counted.inside, counted.examined, counted.complete) == (2, 5, True)
     assert [(tenant.id, reason) for tenant, reason in counted.first] == [("hooli", "granted")]
-    services.plans.advance(BOB, GENERATION, "launch", to="general_availability")
+    services.plans.step(BOB, GENERATION, Advance("general_availability"), "launch")
     assert inside(services) == [(name, "ga") for name in ("acme", "globex", "hooli", "initech")]
 
 
@@ -225,7 +228,7 @@ def test_who_is_in_comes_in_pages_that_miss_and_repeat_nobody(
 ) -> None:
     monkeypatch.setattr(plans_module, "PAGE", 2)
     populate(services)
-    services.plans.advance(BOB, GENERATION, "launch", to="general_availability")
+    services.plans.step(BOB, GENERATION, Advance("general_availability"), "launch")
     found, after = [], None
     while True:
         page = services.plans.members(GENERATION, after=after, limit=3)
@@ -246,7 +249,7 @@ def test_the_count_says_when_there_are_more_tenants_than_were_asked(
 def test_a_percentage_counts_as_the_engine_decides(services: SimpleNamespace) -> None:
     for number in range(60):
         services.tenants.add(ALICE, Tenant(f"t{number:02}", "T"), "new")
-    services.plans.advance(BOB, GENERATION, "ready", to="percentage")
+    services.plans.step(BOB, GENERATION, Advance("percentage"), "ready")
     services.state.refresh()
     decided = [
         (tenant.id, decision.reason)
@@ -263,21 +266,21 @@ def test_what_an_advance_would_do_is_told_and_nothing_is_done(
     populate(services)
     with database.read() as tx:
         before = audit.last_seq(tx)
-    foreseen = services.plans.foresee(BOB, GENERATION, "advance")
+    foreseen = services.plans.foresee(BOB, GENERATION, Advance())
     assert (foreseen["run"]["phase"], foreseen["next"]["phase"]) == ("private_beta", "wider_beta")
     assert foreseen["tenants"] == {"gained": 1, "lost": 0, "examined": 5, "complete": True}
     with database.read() as tx:
         assert audit.last_seq(tx) == before
-    assert services.plans.advance(BOB, GENERATION, "ready")["tenants"] == foreseen["tenants"]
-    back = services.plans.foresee(BOB, GENERATION, "rollback", to="internal")
+    assert services.plans.step(BOB, GENERATION, Advance(), "ready")["tenants"] == foreseen["tenants"]
+    back = services.plans.foresee(BOB, GENERATION, RollBack("internal"))
     assert (back["next"]["phase"], back["tenants"]["lost"]) == ("internal", 2)
 
 
 def test_what_cannot_be_done_cannot_be_foreseen(services: SimpleNamespace) -> None:
-    services.plans.pause(BOB, GENERATION, "wait")
+    services.plans.step(BOB, GENERATION, Pause(), "wait")
     with pytest.raises(Conflict):
-        services.plans.foresee(BOB, GENERATION, "advance")
+        services.plans.foresee(BOB, GENERATION, Advance())
     with pytest.raises(InvalidRequest):
-        services.plans.foresee(BOB, GENERATION, "rollback", to="nowhere")
+        services.plans.foresee(BOB, GENERATION, RollBack("nowhere"))
     with pytest.raises(NotFound):
-        services.plans.foresee(BOB, ANALYSIS, "advance")
+        services.plans.foresee(BOB, ANALYSIS, Advance())

@@ -25,10 +25,10 @@ from rollout.core.plans import (
     Segment,
     compile_flag,
     compile_parts,
-    default_phases,
     document,
     partner_bucket,
 )
+from rollout.core.templates import default_phases
 from rollout.core.tenants import Tenant
 from rollout.sync.embedded import FlagsRefused, load
 
