@@ -6,6 +6,7 @@
     sweep      one worker for all            every 5 seconds, or third of a lease
     reconcile  one worker for all            as often
     caps       one worker for all            every 5 seconds
+    phases     one worker for all            every 10 seconds
     forget     one worker for all            every 10 minutes
     purge      one worker for all            every minute
     sign_out   one worker for all            every 10 minutes
@@ -73,6 +74,7 @@ def all_of(services: Services) -> list[Tick]:
     return [
         *of_ledger(services.ledger),
         Tick("caps", 5, services.meters.carry_out_plans),
+        Tick("phases", 10, services.controller.tick),
         Tick("purge", 60, services.images.purge),
         Tick("sign_out", 600, services.sessions.forget),
         Tick("refusals", 0.5, services.requests.flush, elected=False),

@@ -13,7 +13,9 @@ from rollout.services.adjustments import Adjustments
 from rollout.services.alerts import Alerts
 from rollout.services.analyze import Analyze
 from rollout.services.audit import AuditLog
+from rollout.services.change_requests import ChangeRequests
 from rollout.services.changes import Changes
+from rollout.services.controller import Controller
 from rollout.services.events import Events
 from rollout.services.explain import Explain
 from rollout.services.features import Features
@@ -32,6 +34,7 @@ from rollout.services.overview import Overview
 from rollout.services.plans import Plans
 from rollout.services.requests import Requests
 from rollout.services.resolutions import Resolutions
+from rollout.services.schedules import Schedules
 from rollout.services.segments import Segments
 from rollout.services.sessions import Sessions
 from rollout.services.state import State
@@ -74,6 +77,9 @@ class Services:
     models: Models
     features: Features
     plans: Plans
+    change_requests: ChangeRequests
+    schedules: Schedules
+    controller: Controller
     flags: Flags
     segments: Segments
     explain: Explain
