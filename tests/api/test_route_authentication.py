@@ -19,12 +19,13 @@ PUBLIC = {
     "/docs",
     "/docs/errors",
     "/docs/errors/<code>",
+    "/edge/validate",
     "/f/<handle>",
     "/healthz",
     "/openapi.json",
     "/readyz",
 }
-"""The front door, documentation, health, and what a signed address or handle is the proof for: pictures, and rating them."""
+"""The front door, documentation, health, and what a signed address, a handle or a token in the body is the proof for."""
 
 ENTRANCE = {"/admin/sign-in", "/admin/sign-in/link", "/admin/sign-out", "/admin/static/<name>"}
 """What the console shows to those who are not signed in: the way in, and its styles and scripts."""
@@ -89,7 +90,7 @@ def test_a_stranger_at_the_console_is_sent_to_sign_in(app: Flask) -> None:
 def test_a_stranger_learns_nothing_from_a_guarded_route(app: Flask) -> None:
     """Whatever the path, the query or the body: 401 comes first."""
     client, schemes = app.test_client(), rules_by_scheme(app)
-    for rule in schemes["apiKey"] + schemes["adminToken"]:
+    for rule in schemes["apiKey"] + schemes["adminToken"] + schemes.get("flagToken", []):
         for method in (rule.methods or set()) - {"OPTIONS"}:
             values = dict.fromkeys(rule.arguments, "x")
             path = app.url_map.bind("localhost").build(rule.endpoint, values, method=method)
