@@ -36,6 +36,7 @@ from rollout.api.native import (
     webhooks,
 )
 from rollout.api.sandbox import create_sandbox_blueprint
+from rollout.api.unleash import client, edge, streaming
 from rollout.blobs.files import FileBlobs
 from rollout.db.engine import Clock, Database
 from rollout.delivery.webhooks import Post
@@ -48,11 +49,13 @@ from rollout.services.analyze import Analyze
 from rollout.services.audit import AuditLog
 from rollout.services.change_requests import ChangeRequests
 from rollout.services.changes import Changes
+from rollout.services.client_features import ClientFeatures
 from rollout.services.controller import Controller
 from rollout.services.events import Events
 from rollout.services.explain import Explain
 from rollout.services.features import Features
 from rollout.services.feedback import Feedback
+from rollout.services.flag_metrics import FlagMetrics
 from rollout.services.flag_tokens import FlagTokens
 from rollout.services.flags import Flags
 from rollout.services.generate import Generate
@@ -141,6 +144,8 @@ def build(
         keys=Keys(database, changes, secret, new_id),
         tokens=Tokens(database, changes, secret, new_id, clock),
         flag_tokens=FlagTokens(database, changes, state, secret, new_id, clock),
+        flag_metrics=FlagMetrics(database, state, clock),
+        client_features=ClientFeatures(state),
         users=Users(database, changes, secret, new_id, passwords),
         sessions=Sessions(database, secret, clock, passwords),
         grants=Grants(database, changes, new_id),
@@ -205,6 +210,9 @@ def create_app(services: Services) -> Flask:
         webhooks,
         feedback,
         images,
+        client,
+        streaming,
+        edge,
         feedback_page,
         docs,
         ops,
@@ -236,6 +244,7 @@ class Running:
         """Stop the threads, write down what waits, stop being counted, close the pools."""
         self.background.stop()
         self.services.requests.flush()
+        self.services.flag_metrics.flush()
         self.refresher.stop()
         self.worker.stop()
         self.services.close()

@@ -2,6 +2,7 @@
 
     renew      every worker, its own holds   every third of a lease
     refusals   every worker, its own notes   twice a second
+    counts     every worker, its own flags   every 5 seconds
 
     sweep      one worker for all            every 5 seconds, or third of a lease
     reconcile  one worker for all            as often
@@ -11,6 +12,7 @@
     purge      one worker for all            every minute
     sign_out   one worker for all            every 10 minutes
     outdated   one worker for all            every 10 minutes
+    old_counts one worker for all            every 10 minutes
     old_jobs   one worker for all            every 10 minutes
     verify     one worker for all            at 03:00 UTC: looked for every 10 minutes
 
@@ -79,6 +81,8 @@ def all_of(services: Services) -> list[Tick]:
         Tick("sign_out", 600, services.sessions.forget),
         Tick("refusals", 0.5, services.requests.flush, elected=False),
         Tick("outdated", 600, services.requests.forget),
+        Tick("counts", 5, services.flag_metrics.flush, elected=False),
+        Tick("old_counts", 600, services.flag_metrics.forget),
         Tick("old_jobs", 600, services.jobs.purge),
         Tick("verify", 600, services.verifications.nightly),
     ]

@@ -16,10 +16,12 @@ from rollout.services.audit import AuditLog
 from rollout.services.change_requests import ChangeRequests
 from rollout.services.changes import Changes
 from rollout.services.controller import Controller
+from rollout.services.client_features import ClientFeatures
 from rollout.services.events import Events
 from rollout.services.explain import Explain
 from rollout.services.features import Features
 from rollout.services.feedback import Feedback
+from rollout.services.flag_metrics import FlagMetrics
 from rollout.services.flag_tokens import FlagTokens
 from rollout.services.flags import Flags
 from rollout.services.generate import Generate
@@ -66,6 +68,8 @@ class Services:
     keys: Keys
     tokens: Tokens
     flag_tokens: FlagTokens
+    flag_metrics: FlagMetrics
+    client_features: ClientFeatures
     users: Users
     sessions: Sessions
     grants: Grants
