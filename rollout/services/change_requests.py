@@ -148,21 +148,24 @@ class ChangeRequests:
         feature: str,
         reason: str | None,
         *,
+        request_id: str | None = None,
         content_hash: str | None = None,
         dry_run: bool = False,
     ) -> Submitted:
-        """Say yes to the one that waits for this plan. Raises as `approve`, and Conflict where none waits, or several do."""
+        """Say yes to what waits for this plan; `request_id`: which, where several do. Raises as `approve`, and Conflict where none
+        waits, or several."""
         with self._database.read() as tx:
             require_plan(tx, feature)
             found = [request.id for request in change_requests.waiting(tx, feature)]
-        if len(found) != 1:
+        named = [one for one in found if request_id in (None, one)]
+        if len(named) != 1:
             raise Conflict(
-                f"{len(found)} changes of {feature} wait for approval.",
+                f"Of the changes of {feature}, {len(found)} wait for approval.",
                 param="change_request",
-                remedy="Name one that waits: GET /admin/api/v1/change-requests?state=waiting lists them.",
+                remedy="Name in `change_request` one that waits: GET /admin/api/v1/change-requests?state=waiting lists them.",
                 change_requests=found,
             )
-        return self.approve(actor, found[0], reason, content_hash=content_hash, dry_run=dry_run)
+        return self.approve(actor, named[0], reason, content_hash=content_hash, dry_run=dry_run)
 
     def reject(
         self, actor: Actor, request_id: str, reason: str | None, *, dry_run: bool = False

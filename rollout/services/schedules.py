@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from rollout.core.audit import Actor
 from rollout.core.plans import plan_json
@@ -23,20 +24,20 @@ class Schedules:
 
     def page(
         self, *, feature: str | None, state: State | None, before: str | None, limit: int
-    ) -> list[dict[str, object]]:
+    ) -> list[dict[str, Any]]:
         """The newest written first, from after the id `before` on."""
         with self._database.read() as tx:
             found = schedules.page(tx, feature=feature, state=state, before=before, limit=limit)
             outdated = {name for one in {item.feature for item in found} for name in _stale(tx, one)}
         return [schedule_json(item, stale=item.id in outdated) for item in found]
 
-    def open_of(self, feature: str) -> list[dict[str, object]]:
+    def open_of(self, feature: str) -> list[dict[str, Any]]:
         """What is to come for a plan, and what a person must decide on, in order of time."""
         with self._database.read() as tx:
             found, outdated = schedules.open_(tx, feature), _stale(tx, feature)
         return [schedule_json(item, stale=item.id in outdated) for item in found]
 
-    def get(self, schedule_id: str) -> dict[str, object]:
+    def get(self, schedule_id: str) -> dict[str, Any]:
         """Raises NotFound."""
         with self._database.read() as tx:
             found = _require(tx, schedule_id)
@@ -52,7 +53,7 @@ class Schedules:
         *,
         based_on: int | None = None,
         dry_run: bool = False,
-    ) -> dict[str, object]:
+    ) -> dict[str, Any]:
         """Have a step taken at `at` (UTC epoch seconds), after the plan's other schedules up to then.
 
         Gates and approvals are looked at when its time has come. Raises NotFound, StaleVersion, InvalidRequest for a time that is past,
@@ -85,7 +86,7 @@ class Schedules:
         *,
         based_on: int | None = None,
         dry_run: bool = False,
-    ) -> dict[str, object]:
+    ) -> dict[str, Any]:
         """It is not taken, or the conflict that it is in is settled. Raises NotFound, StaleVersion, Conflict for one that was taken."""
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
             before = _require(change.tx, schedule_id)
