@@ -22,7 +22,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import admin
 from rollout import jobs
-from rollout.api import docs, feedback_page, ops
+from rollout.api import docs, feedback_page, ofrep, ops
 from rollout.api.compat import anthropic, models, openai
 from rollout.api.native import (
     access_requests,
@@ -36,7 +36,7 @@ from rollout.api.native import (
     webhooks,
 )
 from rollout.api.sandbox import create_sandbox_blueprint
-from rollout.api.unleash import client, edge, streaming
+from rollout.api.unleash import client, edge, frontend, streaming
 from rollout.blobs.files import FileBlobs
 from rollout.db.engine import Clock, Database
 from rollout.delivery.webhooks import Post
@@ -55,6 +55,7 @@ from rollout.services.events import Events
 from rollout.services.explain import Explain
 from rollout.services.features import Features
 from rollout.services.feedback import Feedback
+from rollout.services.flag_answers import FlagAnswers
 from rollout.services.flag_metrics import FlagMetrics
 from rollout.services.flag_tokens import FlagTokens
 from rollout.services.flags import Flags
@@ -144,6 +145,7 @@ def build(
         keys=Keys(database, changes, secret, new_id),
         tokens=Tokens(database, changes, secret, new_id, clock),
         flag_tokens=FlagTokens(database, changes, state, secret, new_id, clock),
+        flag_answers=FlagAnswers(state, features, secret, clock),
         flag_metrics=FlagMetrics(database, state, clock),
         client_features=ClientFeatures(state),
         users=Users(database, changes, secret, new_id, passwords),
@@ -213,6 +215,8 @@ def create_app(services: Services) -> Flask:
         client,
         streaming,
         edge,
+        frontend,
+        ofrep,
         feedback_page,
         docs,
         ops,

@@ -15,12 +15,13 @@ from rollout.services.analyze import Analyze
 from rollout.services.audit import AuditLog
 from rollout.services.change_requests import ChangeRequests
 from rollout.services.changes import Changes
-from rollout.services.controller import Controller
 from rollout.services.client_features import ClientFeatures
+from rollout.services.controller import Controller
 from rollout.services.events import Events
 from rollout.services.explain import Explain
 from rollout.services.features import Features
 from rollout.services.feedback import Feedback
+from rollout.services.flag_answers import FlagAnswers
 from rollout.services.flag_metrics import FlagMetrics
 from rollout.services.flag_tokens import FlagTokens
 from rollout.services.flags import Flags
@@ -68,6 +69,7 @@ class Services:
     keys: Keys
     tokens: Tokens
     flag_tokens: FlagTokens
+    flag_answers: FlagAnswers
     flag_metrics: FlagMetrics
     client_features: ClientFeatures
     users: Users

@@ -51,6 +51,7 @@ _TAGS = (
     ("/api/v1/", "Partner API"),
     ("/api/", "Unleash drop-in"),
     ("/edge/", "Unleash drop-in"),
+    ("/ofrep/", "OpenFeature (OFREP)"),
     ("/admin/api/v1/", "Admin API"),
     ("/", "Operations"),
 )
@@ -211,6 +212,7 @@ _ENVELOPES: Mapping[str, Schema] = {
         request_id={"type": ["string", "null"]},
     ),
     "UnleashError": _object(["message", "code"], message=_TEXT, code=_TEXT, **_MEMBERS),
+    "OfrepError": _object(["errorCode", "errorDetails"], errorCode=_TEXT, errorDetails=_TEXT, key=_TEXT),
     "Problem": _object(
         ["type", "title", "status", "detail", "code"],
         type={"type": "string", "format": "uri-reference"},
@@ -227,6 +229,7 @@ _ERROR_OF = {
     "openai": "OpenAIError",
     "anthropic": "AnthropicError",
     "unleash": "UnleashError",
+    "ofrep": "OfrepError",
     "native": "Problem",
 }
 
@@ -245,5 +248,6 @@ _ERRORS: Mapping[str, Schema] = {
     "AnthropicError": _error("application/json", "AnthropicError"),
     "OpenAIOrAnthropicError": _error("application/json", "OpenAIError", "AnthropicError"),
     "UnleashError": _error("application/json", "UnleashError"),
+    "OfrepError": _error("application/json", "OfrepError"),
     "Problem": _error("application/problem+json", "Problem"),
 }

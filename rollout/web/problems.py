@@ -2,8 +2,9 @@
 
 OpenAI `{"error": {message, type, param, code, ...}}` on `/v1`; Anthropic `{"type": "error", "error": {...},
 "request_id"}` on `/v1/messages*` and, on `/v1/models*`, for callers that send `anthropic-version`; Unleash
-`{"message": ...}` on `/api/client`, `/api/frontend` and `/edge`; RFC 9457
-`application/problem+json` everywhere else. Pages for people are made by who asked for it (`pages.render_problems_by`).
+`{"message": ...}` on `/api/client`, `/api/frontend` and `/edge`; OpenFeature `{"errorCode", "errorDetails", "key"?}`
+on `/ofrep`; RFC 9457 `application/problem+json` everywhere else. Pages for people are made by who asked for it
+(`pages.render_problems_by`).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from rollout.web.pages import Renderer, plain_problem, problem_renderer
 from rollout.web.rates import rate_headers, retry_after
 from rollout.web.refusals import note
 
-Surface = Literal["openai", "anthropic", "unleash", "native"]
+Surface = Literal["openai", "anthropic", "unleash", "ofrep", "native"]
 
 log = structlog.get_logger()
 
@@ -73,6 +74,8 @@ def surface_of(path: str) -> Surface:
         return "anthropic"
     if path.startswith(("/api/client/", "/api/frontend", "/edge/")):
         return "unleash"
+    if path.startswith("/ofrep/"):
+        return "ofrep"
     return "openai" if path.startswith("/v1/") else "native"
 
 
@@ -114,14 +117,17 @@ def _headers(error: RolloutError, where: Surface) -> dict[str, str]:
 
 def _plain_page() -> Renderer | None:
     """A browser that lost its way outside of the APIs gets a page."""
-    is_api = request.path.startswith(("/v1/", "/api/", "/edge/", "/admin/api/"))
+    is_api = request.path.startswith(("/v1/", "/api/", "/edge/", "/ofrep/", "/admin/api/"))
     asks_for = request.accept_mimetypes.best_match(["application/json", "text/html"])
     return plain_problem if asks_for == "text/html" and not is_api else None
 
 
 def body(error: RolloutError, where: Surface) -> dict[str, Any]:
     """The envelope as a JSON object; also what a failure inside a stream sends as its last event."""
-    return envelope(error, where, g.get("request_id"))
+    told = envelope(error, where, g.get("request_id"))
+    if where == "ofrep" and (key := request.path.removeprefix("/ofrep/v1/").removeprefix("evaluate/flags")):
+        told["key"] = key.lstrip("/")[:200]
+    return told
 
 
 def envelope(error: RolloutError, where: Surface, request_id: str | None) -> dict[str, Any]:
@@ -139,10 +145,21 @@ def envelope(error: RolloutError, where: Surface, request_id: str | None) -> dic
         return {"error": {"message": error.message, "type": kind, "param": None, "code": code, **members}}
     if where == "unleash":
         return {"message": error.message, "code": code, **members}
+    if where == "ofrep":
+        return {"errorCode": _ofrep_code(error), "errorDetails": f"{error.message} {error.remedy_text}"}
     page = {"type": f"/docs/errors/{code}", "title": error.default_message(), "status": status}
     if violated := members.get("violated_policies"):
         members["violated-policies"] = violated  # as the draft of the RateLimit fields spells it
     return {**page, "detail": error.message, "code": code, "message": error.message, **members}
+
+
+def _ofrep_code(error: RolloutError) -> str:
+    """OpenFeature's clients know few codes; a path that leads nowhere under theirs is a flag that does not exist."""
+    if isinstance(error, NotFound):
+        return "FLAG_NOT_FOUND"
+    if not isinstance(error, InvalidRequest):
+        return "GENERAL"
+    return "INVALID_CONTEXT" if str(error.members.get("param", "")).startswith("context") else "PARSE_ERROR"
 
 
 def status_of(error: RolloutError, where: Surface) -> int:

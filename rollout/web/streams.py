@@ -47,7 +47,7 @@ def revisions(check: Callable[[], object]) -> Iterator[int | None]:
     return run()
 
 
-def event(name: bytes, id: int, data: bytes) -> bytes:
+def event(name: bytes, id: int | str, data: bytes) -> bytes:
     """One event; `data` is text without line breaks."""
     return b"event: " + name + b"\nid: " + str(id).encode() + b"\ndata: " + data + b"\n\n"
 
