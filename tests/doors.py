@@ -21,6 +21,7 @@ from rollout.db.engine import Clock, Database, Tx
 from rollout.services.access import Access
 from rollout.services.audit import AuditLog
 from rollout.services.catalogue import load_seed
+from rollout.services.change_requests import ChangeRequests
 from rollout.services.changes import Changes
 from rollout.services.features import Features
 from rollout.services.grants import Grants
@@ -59,6 +60,7 @@ def wire(database: Database, clock: Clock) -> SimpleNamespace:
     changes, new_id = Changes(database), counting_ids()
     state = State(database, SECRET, clock=clock, monotonic=clock)
     passwords = Passwords(cheap_hasher)
+    plans = Plans(database, changes, load_seed(), new_id)
     services = SimpleNamespace(
         settings=Settings(),
         database=database,
@@ -73,7 +75,8 @@ def wire(database: Database, clock: Clock) -> SimpleNamespace:
         access=Access(database, changes, new_id),
         audit=AuditLog(database),
         requests=Requests(database, clock, load_seed(), retention_days=30),
-        plans=Plans(database, changes, load_seed(), new_id),
+        plans=plans,
+        change_requests=ChangeRequests(database, changes, plans, new_id),
         features=Features(database, changes, state, NoHolds(), Workers(database), clock=clock),
     )
     for tenant in (ACME, GLOBEX):

@@ -8,6 +8,7 @@ from flask import Blueprint
 from pydantic import Field
 
 from rollout.core.steps import Advance, Edit, Jump, Pause, Restart, Resume, RollBack, Step
+from rollout.services.change_requests import Submitted
 from rollout.web.conditional import based_on, versioned
 from rollout.web.operation import Answer, Shape, operation
 from rollout.web.wired import services
@@ -131,7 +132,7 @@ def show_plan(feature: str) -> Answer:
 def put_plan(feature: str, body: ContentIn) -> Answer:
     seen = based_on(required=True)
     edit = services().plans.edit_to(feature, body.model_dump(include={"phases", "four_eyes"}))
-    return _taken(feature, edit, body.reason, seen)
+    return _submit(feature, edit, body.reason, seen)
 
 
 @routes.patch("/plans/<feature>")
@@ -142,19 +143,19 @@ def patch_plan(feature: str, body: PatchIn) -> Answer:
         for name, value in (("four_eyes", body.four_eyes), ("phases", body.phases))
         if value is not None
     }
-    return _taken(feature, Edit(patch), body.reason, based_on(required=True))
+    return _submit(feature, Edit(patch), body.reason, based_on(required=True))
 
 
 @routes.post("/plans/<feature>/advance")
 @operation("Advance a plan; nobody loses access", auth=editor, body=MoveIn, answer=PlanStepped)
 def advance_plan(feature: str, body: MoveIn) -> Answer:
-    return _taken(feature, Advance(body.to), body.reason, based_on(required=False))
+    return _submit(feature, Advance(body.to), body.reason, based_on(required=False))
 
 
 @routes.post("/plans/<feature>/rollback")
 @operation("Roll a plan back", auth=editor, body=MoveIn, answer=PlanStepped)
 def roll_back_plan(feature: str, body: MoveIn) -> Answer:
-    return _taken(feature, RollBack(body.to), body.reason, based_on(required=False))
+    return _submit(feature, RollBack(body.to), body.reason, based_on(required=False))
 
 
 @routes.post("/plans/<feature>/jump")
@@ -165,7 +166,7 @@ def roll_back_plan(feature: str, body: MoveIn) -> Answer:
     answer=PlanStepped,
 )
 def jump_plan(feature: str, body: JumpIn) -> Answer:
-    return _taken(feature, Jump(body.to), body.reason, based_on(required=False))
+    return _submit(feature, Jump(body.to), body.reason, based_on(required=False))
 
 
 @routes.post("/plans/<feature>/restart")
@@ -176,21 +177,28 @@ def jump_plan(feature: str, body: JumpIn) -> Answer:
     answer=PlanStepped,
 )
 def restart_plan(feature: str, body: RestartIn) -> Answer:
-    return _taken(feature, Restart(body.patch), body.reason, based_on(required=False))
+    return _submit(feature, Restart(body.patch), body.reason, based_on(required=False))
 
 
 @routes.post("/plans/<feature>/pause")
 @operation("Keep a plan where it is; who is in stays in", auth=editor, body=Reason, answer=PlanStepped)
 def pause_plan(feature: str, body: Reason) -> Answer:
-    return _taken(feature, Pause(), body.reason, based_on(required=False))
+    return _submit(feature, Pause(), body.reason, based_on(required=False))
 
 
 @routes.post("/plans/<feature>/resume")
 @operation("Undo a pause", auth=editor, body=Reason, answer=PlanStepped)
 def resume_plan(feature: str, body: Reason) -> Answer:
-    return _taken(feature, Resume(), body.reason, based_on(required=False))
+    return _submit(feature, Resume(), body.reason, based_on(required=False))
 
 
-def _taken(feature: str, step: Step, reason: str | None, seen: int | None) -> Answer:
-    plan = services().plans.step(actor(), feature, step, reason, based_on=seen)
-    return versioned(plan, plan["version"])
+def submitted(found: Submitted) -> Answer:
+    """The plan as the step left it, or 202 and the change request that waits for approvals."""
+    if found.plan is not None:
+        return versioned(found.plan, found.plan["version"])
+    assert found.change_request is not None
+    return versioned(found.change_request, found.change_request["version"], 202)
+
+
+def _submit(feature: str, step: Step, reason: str | None, seen: int | None) -> Answer:
+    return submitted(services().change_requests.submit(actor(), feature, step, reason, based_on=seen))

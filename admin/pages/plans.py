@@ -102,7 +102,7 @@ def _conditions(constraints: list[Mapping[str, Any]]) -> str:
 
 def _move(feature: str, step: StepName) -> None:
     form = read(MoveForm)
-    services().plans.step(actor(), feature, _step(step, form.to), form.reason, based_on=form.version)
+    services().change_requests.submit(actor(), feature, _step(step, form.to), form.reason, based_on=form.version)
 
 
 def _step(name: StepName, to: str | None) -> Step:

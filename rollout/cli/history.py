@@ -188,7 +188,7 @@ class _History:
         )
 
     def _open_the_beta(self) -> None:
-        self._services.plans.step(self._ana, GENERATION, Advance(), "our own people are content")
+        self._services.change_requests.submit(self._ana, GENERATION, Advance(), "our own people are content")
 
     def _approve(self) -> None:
         until = int(self._today - 0.14 * DAY)

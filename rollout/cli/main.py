@@ -42,7 +42,7 @@ COMMANDS = {
     "holds": ("rollout.cli.holds:holds", "Reservations: list, show, settle, void."),
     "features": ("rollout.cli.features:features", "Features: list, show, revive."),
     "kill": ("rollout.cli.features:kill", "Stop a feature, for all or for one tenant."),
-    "plans": ("rollout.cli.plans:plans", "Phases: list, show, members, advance, pause, resume, rollback."),
+    "plans": ("rollout.cli.plans:plans", "Phases: list, show, members, templates, add, set, advance, jump, restart, pause, resume, rollback."),
     "feedback": ("rollout.cli.feedback:feedback", "What end users say: list, show, set, figures, export."),
     "usage": ("rollout.cli.usage:usage", "What was used and what it cost."),
     "statements": ("rollout.cli.statements:statements", "What a month came to: list, show."),

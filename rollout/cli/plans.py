@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, Any
 
 import click
+import orjson
 
 from rollout.cli.context import actor, change_options, json_option, limit_option, said, show, show_rows, wired
-from rollout.core.steps import Advance, Pause, Resume, RollBack
+from rollout.core.steps import Advance, Edit, Jump, Pause, Restart, Resume, RollBack, Step
 
 
 @click.group()
@@ -58,6 +59,72 @@ def members(feature: str, limit: int, as_json: bool) -> None:
     show_rows(rows, as_json, f"Nobody is in by this plan. Let one in: {example}", limit=limit)
 
 
+@plans.command("templates")
+@json_option
+def templates(as_json: bool) -> None:
+    """What plans can begin with."""
+    with wired() as services:
+        rows = services.plans.templates()
+    if not as_json:
+        rows = [{**row, "phases": ", ".join(phase["key"] for phase in row["phases"])} for row in rows]
+    show_rows(rows, as_json, "No templates.")
+
+
+@plans.command("add")
+@click.argument("feature")
+@click.option("--template", help="One of `rollout plans templates`.")
+@click.option("--file", "file", type=click.File("rb"), help="Its contents as JSON, as `set` takes them.")
+@click.option("--phase", help="The phase at which it stands; without it, the first.")
+@click.option("--four-eyes", is_flag=True, help="Its steps wait for a second person.")
+@change_options
+def add(
+    feature: str,
+    template: str | None,
+    file: IO[bytes] | None,
+    phase: str | None,
+    four_eyes: bool,
+    reason: str,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Give FEATURE a plan."""
+    content = _json(file.read(), "--file") if file else {}
+    with wired() as services:
+        added = services.plans.add(
+            actor(),
+            feature,
+            reason,
+            template=template,
+            phases=content.get("phases"),
+            phase=phase,
+            four_eyes=four_eyes or bool(content.get("four_eyes")),
+            dry_run=dry_run,
+        )
+    show(added if as_json else _line(added), as_json)
+    said(f"plan of {feature} added", dry_run)
+
+
+@plans.command("set")
+@click.argument("feature")
+@click.option(
+    "--file", "file", type=click.File("rb"), help="All of its contents, as `show --json` tells them."
+)
+@click.option("--patch", help='What changes, as JSON: {"phases": {"KEY": {...}}}; null removes a phase.')
+@change_options
+def set_(
+    feature: str, file: IO[bytes] | None, patch: str | None, reason: str, dry_run: bool, as_json: bool
+) -> None:
+    """Change what the plan of FEATURE says, where it is not open yet."""
+    if (file is None) == (patch is None):
+        raise click.UsageError("Say either --file or --patch.")
+    with wired() as services:
+        if file is not None:
+            step: Step = services.plans.edit_to(feature, _json(file.read(), "--file"))
+        else:
+            step = Edit(_json(patch or "", "--patch"))
+        _submit(services, feature, step, reason, dry_run, as_json)
+
+
 @plans.command("advance")
 @click.argument("feature")
 @click.option("--to", help="A later phase than the next one.")
@@ -65,8 +132,7 @@ def members(feature: str, limit: int, as_json: bool) -> None:
 def advance(feature: str, to: str | None, reason: str, dry_run: bool, as_json: bool) -> None:
     """On to the next phase; nobody loses access."""
     with wired() as services:
-        moved = services.plans.step(actor(), feature, Advance(to), reason, dry_run=dry_run)
-    _show_move(moved, dry_run, as_json)
+        _submit(services, feature, Advance(to), reason, dry_run, as_json)
 
 
 @plans.command("rollback")
@@ -74,10 +140,30 @@ def advance(feature: str, to: str | None, reason: str, dry_run: bool, as_json: b
 @click.option("--to", help="An earlier phase than the previous one.")
 @change_options
 def rollback(feature: str, to: str | None, reason: str, dry_run: bool, as_json: bool) -> None:
-    """Back to the previous phase."""
+    """Back to the previous phase; who came later loses access."""
     with wired() as services:
-        moved = services.plans.step(actor(), feature, RollBack(to), reason, dry_run=dry_run)
-    _show_move(moved, dry_run, as_json)
+        _submit(services, feature, RollBack(to), reason, dry_run, as_json)
+
+
+@plans.command("jump")
+@click.argument("feature")
+@click.argument("phase")
+@change_options
+def jump(feature: str, phase: str, reason: str, dry_run: bool, as_json: bool) -> None:
+    """To any PHASE, past time and evidence; nobody loses access."""
+    with wired() as services:
+        _submit(services, feature, Jump(phase), reason, dry_run, as_json)
+
+
+@plans.command("restart")
+@click.argument("feature")
+@click.option("--patch", help='What changes of the phase, as JSON: {"hold": {"failed_percent": 2}}.')
+@change_options
+def restart(feature: str, patch: str | None, reason: str, dry_run: bool, as_json: bool) -> None:
+    """Begin the phase anew: its figures start at nothing, nobody loses access."""
+    changes = _json(patch, "--patch") if patch else {}
+    with wired() as services:
+        _submit(services, feature, Restart(changes), reason, dry_run, as_json)
 
 
 @plans.command("pause")
@@ -86,9 +172,7 @@ def rollback(feature: str, to: str | None, reason: str, dry_run: bool, as_json: 
 def pause(feature: str, reason: str, dry_run: bool, as_json: bool) -> None:
     """Keep the plan where it is; who is in stays in."""
     with wired() as services:
-        paused = services.plans.step(actor(), feature, Pause(), reason, dry_run=dry_run)
-    show(paused if as_json else _line(paused), as_json)
-    said(f"plan of {feature} paused", dry_run)
+        _submit(services, feature, Pause(), reason, dry_run, as_json)
 
 
 @plans.command("resume")
@@ -97,9 +181,17 @@ def pause(feature: str, reason: str, dry_run: bool, as_json: bool) -> None:
 def resume(feature: str, reason: str, dry_run: bool, as_json: bool) -> None:
     """Undo a pause."""
     with wired() as services:
-        resumed = services.plans.step(actor(), feature, Resume(), reason, dry_run=dry_run)
-    show(resumed if as_json else _line(resumed), as_json)
-    said(f"plan of {feature} running", dry_run)
+        _submit(services, feature, Resume(), reason, dry_run, as_json)
+
+
+def _json(text: str | bytes, option: str) -> dict[str, Any]:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise click.UsageError(f"{option} is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise click.UsageError(f"{option} is a JSON object.")
+    return value
 
 
 def _line(plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,12 +202,18 @@ def _line(plan: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _show_move(plan: Mapping[str, Any], dry_run: bool, as_json: bool) -> None:
-    show(plan if as_json else _line(plan), as_json)
-    came = plan["tenants"]
+def _submit(services: Any, feature: str, step: Step, reason: str, dry_run: bool, as_json: bool) -> None:
+    """Take the step, or file it, and say what came of it."""
+    done = services.change_requests.submit(actor(), feature, step, reason, dry_run=dry_run)
+    if done.plan is None:
+        show(done.change_request, as_json)
+        said(f"{step.do} of {feature} waits for approval: {done.change_request['id']}", dry_run)
+        return
+    show(done.plan if as_json else _line(done.plan), as_json)
+    run, came = done.plan["run"], done.plan["tenants"]
     counted = "all" if came["complete"] else f"the first {came['examined']}"
     said(
-        f"{plan['feature']} in {plan['run']['phase']}: {came['gained']} tenants gain access, {came['lost']} lose it"
+        f"{feature} in {run['phase']}: {came['gained']} tenants gain access, {came['lost']} lose it"
         f" (of {counted})",
         dry_run,
     )

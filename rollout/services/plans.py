@@ -244,25 +244,6 @@ class Plans:
             change.tell("phase.changed", None, standing)
         return before, after
 
-    def step(
-        self,
-        actor: Actor,
-        feature: str,
-        step: Step,
-        reason: str | None,
-        *,
-        based_on: int | None = None,
-        dry_run: bool = False,
-    ) -> dict[str, Any]:
-        """Take a step at once, past gates and approvals. Answers the plan as it stands then, and `tenants`: who came, who went.
-
-        Raises as `take`.
-        """
-        foreseen = self.foresee(actor, feature, step, based_on=based_on)
-        with self._changes.begin(actor, reason, dry_run=dry_run) as change:
-            _, after = self.take(change, feature, step, based_on=foreseen.before.plan.version)
-        return dataclasses.replace(foreseen, after=after).as_json()
-
     def _add(self, change: Change, plan: Plan, phase: str) -> RunningPlan:
         running = RunningPlan(plan, Run(1, phase, "running", change.now, change.actor.name))
         plans.add(change.tx, running, change.now)

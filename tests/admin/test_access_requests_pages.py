@@ -198,7 +198,7 @@ def test_a_phase_that_is_open_to_cohorts_alone_is_pointed_out(
     page = visit("editor")
     page.get(f"/admin/access-requests/{asked}")
     assert "let nobody in by a mere grant" not in page.text
-    wired.plans.step(SEED, GENERATION, RollBack("internal"), "too early")
+    wired.change_requests.submit(SEED, GENERATION, RollBack("internal"), "too early")
     page.get(f"/admin/access-requests/{asked}")
     assert "let nobody in by a mere grant" in page.text
     assert page.form("approve").fields["meters.0.cap"] == "20"

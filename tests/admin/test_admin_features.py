@@ -125,7 +125,7 @@ def test_a_move_honours_if_match_where_it_is_sent(door: Door) -> None:
 @pytest.mark.parametrize("verb", ["advance", "rollback", "pause", "resume"])
 def test_a_move_needs_an_editor_and_a_reason(door: Door, services: SimpleNamespace, verb: str) -> None:
     if verb == "resume":
-        services.plans.step(ALICE, GENERATION, Pause(), "wait")
+        services.change_requests.submit(ALICE, GENERATION, Pause(), "wait")
     assert _as(services, "viewer").post(f"{PLAN}/{verb}", {"reason": "x"})[0] == 403
     status, problem, _ = door.post(f"{PLAN}/{verb}", {})
     assert (status, problem["param"]) == (400, "reason")
@@ -137,6 +137,10 @@ def test_why_a_tenant_is_out(door: Door) -> None:
     assert found["would_change"]
     assert door.get(f"/explain?tenant=nobody&feature={GENERATION}")[0] == 404
     assert door.get("/explain?tenant=globex")[1]["param"] == "feature"
+    for at in ("2026-11-23T00:00:00Z", "yesterday"):
+        assert door.get(f"/explain?tenant=globex&feature={GENERATION}&at={at}")[1]["param"] == "at"
+    status, found, _ = door.get(f"/explain?tenant=globex&feature={GENERATION}&at=2026-11-22T12:00:00Z")
+    assert (status, found["at"], found["decision"]["allowed"]) == (200, "2026-11-22T12:00:00Z", False)
     assert door.get("/explain?tenant=globex&feature=image-painting")[1]["param"] == "feature"
 
 

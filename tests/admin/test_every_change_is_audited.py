@@ -28,8 +28,6 @@ def services(
 ) -> Iterator[Services]:
     home = str(tmp_path_factory.mktemp("home"))
     built = build(Settings(home=home, database_url=new_database("sqlite"), secret_key="s" * 40))
-    with built.changes.begin(SEED, "seed") as change:
-        built.plans.ensure_plan(change)
     yield built
     built.close()
 
@@ -49,7 +47,7 @@ class Admin:
     ) -> Any:
         url, reason = f"/admin/api/v1{path}", f"because of {action}"
         headers = dict(self._headers)
-        if method == "PATCH":
+        if method in ("PUT", "PATCH"):
             headers["If-Match"] = self._client.get(url, headers=headers).headers["ETag"]
         seen = self._last_seq()
         answer = self._client.open(url, method=method, json={**body, "reason": reason}, headers=headers)
@@ -79,6 +77,8 @@ class Admin:
 def test_every_route_that_changes_something_is_audited(services: Services) -> None:
     admin = Admin(services)
     change = admin.change
+    begun = {"feature": GENERATION, "template": "partner_beta", "phase": "private_beta"}
+    change("POST", "/plans", begun, "plan.added", is_new=True)
     change("POST", "/tenants", {"id": "acme", "name": "Acme"}, "tenant.added", is_new=True)
     change("PATCH", "/tenants/acme", {"name": "Acme Ltd"}, "tenant.changed")
     change("POST", "/tenants/acme/suspend", {}, "tenant.suspended")
@@ -118,8 +118,18 @@ def test_every_route_that_changes_something_is_audited(services: Services) -> No
 
     for action, audited in (
         ("advance", "plan.advanced"), ("pause", "plan.paused"), ("resume", "plan.resumed"), ("rollback", "plan.rolled_back"),
+        ("restart", "plan.restarted"),
     ):  # fmt: skip
         change("POST", f"/plans/{GENERATION}/{action}", {}, audited)
+    change("POST", f"/plans/{GENERATION}/jump", {"to": "percentage"}, "plan.jumped")
+    change(
+        "PATCH",
+        f"/plans/{GENERATION}",
+        {"four_eyes": False, "phases": {"internal": {"title": "Us"}}},
+        "plan.edited",
+    )
+    phases = services.plans.get(GENERATION)["phases"][:-1]
+    change("PUT", f"/plans/{GENERATION}", {"phases": phases}, "plan.edited")
     hook = change("POST", "/webhooks", {"url": "https://example.com/hook"}, "webhook.added", is_new=True)
     change("PATCH", f"/webhooks/{hook['id']}", {"types": ["quota.threshold"]}, "webhook.changed")
     change("POST", f"/webhooks/{hook['id']}/rotate", {}, "webhook.rotated")

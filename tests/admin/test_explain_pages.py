@@ -22,10 +22,10 @@ def test_who_is_out_reads_why_what_it_takes_and_what_the_tenant_is_told(visit: V
     assert "off not granted" in page.text
     assert "lets in tenants with a grant that counts, and this one has none." in page.text
     assert "What the tenant is told Not open to you yet." in page.text
+    assert "What would let it in" in page.text
     for taken in (
         "a grant in the cohort internal",
-        "another value of program",
-        "nothing more than reaching it",
+        "reach the phase wider_beta + the attribute program = beta",
     ):
         assert taken in page.text
     assert "grant IN active none not met" in page.text
@@ -38,7 +38,18 @@ def test_who_is_in_reads_by_whom_and_until_when(wired: Services, visit: Visit) -
     assert "on granted Granted from" in page.text
     assert "&lt;i&gt;pilot" in page.text
     assert "Given by system:seed" in page.text
-    assert "It is looked at anew at" in page.text
+    assert "What would take it away stop it for this tenant" in page.text
+    assert "wait for its grant, until" in page.text
+
+
+def test_a_time_past_is_told_from_the_audit_log(wired: Services, visit: Visit) -> None:
+    page = visit("viewer")
+    now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+    page.get(f"/admin/explain?tenant=globex&at={now}")
+    assert "by the audit log." in page.text
+    assert "off not granted" in page.text
+    assert page.get("/admin/explain?tenant=globex&at=2001-01-01T00:00").status_code == 404
+    assert page.get("/admin/explain?tenant=globex&at=2199-01-01T00:00").status_code == 400
 
 
 def test_each_other_reason_has_its_sentence(wired: Services, visit: Visit) -> None:
@@ -52,16 +63,16 @@ def test_each_other_reason_has_its_sentence(wired: Services, visit: Visit) -> No
     page.get("/admin/explain?tenant=globex")
     assert "Stopped for everyone by system:seed" in page.text
     assert "bad pictures" in page.text
-    assert "Revive it" in page.text
+    assert "revive it for everyone" in page.text
     wired.features.revive(SEED, GENERATION, "fixed")
     wired.tenants.change(SEED, "globex", {"attributes": {"program": "beta"}}, "joined")
-    wired.plans.step(SEED, GENERATION, Advance(), "ready")
+    wired.change_requests.submit(SEED, GENERATION, Advance(), "ready")
     page.get("/admin/explain?tenant=globex")
     assert "Its attributes meet a condition that is open in the phase wider_beta" in page.text
     wired.tenants.change(SEED, "globex", {"attributes": {}}, "left")
     page.get("/admin/explain?tenant=globex")
     assert "No audience that is open in the phase wider_beta lets it in." in page.text
-    wired.plans.step(SEED, GENERATION, Advance("general_availability"), "launch")
+    wired.change_requests.submit(SEED, GENERATION, Advance("general_availability"), "launch")
     page.get("/admin/explain?tenant=globex")
     assert "The phase general_availability is open to all tenants." in page.text
 

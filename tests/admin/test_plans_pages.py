@@ -38,7 +38,7 @@ def test_a_card_says_where_a_feature_stands_and_how_many_are_in(plan: Services, 
     page = visit("viewer")
     page.get("/admin/plans")
     assert page.page.status_code == 200
-    assert "Internal Private beta running Wider beta Percentage General availability" in page.text
+    assert "Internal Private beta running Wider beta Percentage Half of all General availability" in page.text
     assert "Who is in 1 tenant" in page.text
     assert "Image analysis has no plan" in page.text
     assert "Stopped for everyone" not in page.text
@@ -47,7 +47,7 @@ def test_a_card_says_where_a_feature_stands_and_how_many_are_in(plan: Services, 
 
 
 def test_a_plan_shows_its_phases_in_words_who_is_in_and_its_past(plan: Services, visit: Visit) -> None:
-    plan.plans.step(SEED, GENERATION, Advance(), "ready")
+    plan.change_requests.submit(SEED, GENERATION, Advance(), "ready")
     page = visit("viewer")
     page.get(PLAN)
     assert "tenants with a grant in the cohort internal" in page.text
@@ -63,7 +63,7 @@ def test_a_plan_shows_its_phases_in_words_who_is_in_and_its_past(plan: Services,
 
 
 def test_who_is_in_comes_in_pages_and_can_be_taken_away(plan: Services, visit: Visit) -> None:
-    plan.plans.step(SEED, GENERATION, Advance("general_availability"), "launch")
+    plan.change_requests.submit(SEED, GENERATION, Advance("general_availability"), "launch")
     page = visit("viewer")
     first = page.get(f"{PLAN}?limit=1").text
     assert ">acme</a>" in first
@@ -82,13 +82,13 @@ def test_one_button_is_the_one_to_press(plan: Services, visit: Visit) -> None:
 
     assert buttons() == ["advance", "pause", "rollback"]
     assert page.page.text.count("button primary") == 1
-    plan.plans.step(SEED, GENERATION, Pause(), "wait")
+    plan.change_requests.submit(SEED, GENERATION, Pause(), "wait")
     assert buttons() == ["resume", "rollback"]
     assert page.page.text.count("button primary") == 1
-    plan.plans.step(SEED, GENERATION, Resume(), "go on")
-    plan.plans.step(SEED, GENERATION, Advance("general_availability"), "launch")
+    plan.change_requests.submit(SEED, GENERATION, Resume(), "go on")
+    plan.change_requests.submit(SEED, GENERATION, Advance("general_availability"), "launch")
     assert buttons() == ["pause", "rollback"]
-    plan.plans.step(SEED, GENERATION, RollBack("internal"), "back")
+    plan.change_requests.submit(SEED, GENERATION, RollBack("internal"), "back")
     assert buttons() == ["advance", "pause"]
 
 
@@ -128,7 +128,7 @@ def test_a_plan_is_paused_and_resumed(plan: Services, visit: Visit) -> None:
 def test_of_two_at_once_one_wins_and_the_other_sees_where_it_stands(plan: Services, visit: Visit) -> None:
     page = visit("editor")
     page.get(f"{PLAN}/advance")
-    plan.plans.step(SEED, GENERATION, Advance("percentage"), "faster")
+    plan.change_requests.submit(SEED, GENERATION, Advance("percentage"), "faster")
     page.send("move", reason="slower")
     assert page.page.status_code == 409
     assert "Somebody changed this while you were at it." in page.text
@@ -141,7 +141,7 @@ def test_of_two_at_once_one_wins_and_the_other_sees_where_it_stands(plan: Servic
 def test_a_pause_on_what_somebody_moved_changes_nothing(plan: Services, visit: Visit) -> None:
     page = visit("editor")
     page.get(f"{PLAN}/pause")
-    plan.plans.step(SEED, GENERATION, Advance(), "faster")
+    plan.change_requests.submit(SEED, GENERATION, Advance(), "faster")
     assert page.send("move", reason="slower").status_code == 409
     assert standing(plan) == ("wider_beta", "running", 2)
 
@@ -162,7 +162,7 @@ def test_a_move_without_a_reason_is_shown_again_and_not_made(plan: Services, vis
         (f"{PLAN}/advance?to=internal", 400),
         (f"{PLAN}/advance?to=private_beta", 400),
         (f"{PLAN}/rollback?to=percentage", 400),
-        (f"{PLAN}/resume", 200),
+        (f"{PLAN}/resume", 409),
         (f"{PLAN}/delete", 404),
         (f"/admin/plans/{ANALYSIS}/advance", 404),
         (f"{PLAN}/advance?colour=red", 400),
@@ -193,7 +193,7 @@ def test_an_advance_made_here_is_audited_as_one_made_by_the_api(plan: Services, 
     page.get(f"{PLAN}/advance")
     page.send("move", reason="ready")
     by_page = last_change(plan)
-    plan.plans.step(SEED, GENERATION, RollBack(), "again")
+    plan.change_requests.submit(SEED, GENERATION, RollBack(), "again")
     secret = plan.tokens.add(SEED, NewToken("ana", "editor"), "seed").secret
     answer = page.app.test_client().post(
         f"/admin/api/v1/plans/{GENERATION}/advance",

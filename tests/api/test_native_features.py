@@ -57,7 +57,7 @@ def test_there_is_no_third_feature(services: SimpleNamespace) -> None:
 
 def test_no_answer_names_another_tenant_a_share_or_a_reason_of_the_house(services: SimpleNamespace) -> None:
     services.grants.add(ALICE, "acme", GENERATION, "secret deal with acme")
-    services.plans.step(ALICE, GENERATION, Advance("percentage"), "ready")
+    services.change_requests.submit(ALICE, GENERATION, Advance("percentage"), "ready")
     door = door_of(services, "globex")
     told = [door.get(f"/features/{GENERATION}")[1]]
     services.features.kill(ALICE, GENERATION, "acme complained", tenant="globex")

@@ -139,7 +139,7 @@ def test_a_grant_counts_even_where_the_worker_has_not_heard_of_it(
 
 
 def test_nobody_asks_for_what_is_generally_available(services: SimpleNamespace, access: Access) -> None:
-    services.plans.step(ALICE, GENERATION, Advance("general_availability"), "open it")
+    services.change_requests.submit(ALICE, GENERATION, Advance("general_availability"), "open it")
     with pytest.raises(Conflict, match="has access to"):
         access.ask(KEY, decision(services, "globex"), COVERS)
 

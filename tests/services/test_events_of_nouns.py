@@ -89,7 +89,7 @@ def test_a_stop_for_everyone_is_told_to_us_and_one_for_a_partner_to_it_too(servi
 
 
 def test_a_phase_is_told_to_us_only(services: Services) -> None:
-    services.plans.step(ALICE, GENERATION, Pause(), INTERNAL)
+    services.change_requests.submit(ALICE, GENERATION, Pause(), INTERNAL)
     events = told(services)
     assert events["acme"] == []
     assert [(event["type"], event["feature"], event["run"]["state"]) for event in events["ours"]] == [

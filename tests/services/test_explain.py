@@ -103,14 +103,14 @@ def test_kills_and_halts_name_who_and_why(services: SimpleNamespace) -> None:
 
 def test_a_later_phase(services: SimpleNamespace) -> None:
     services.tenants.change(ALICE, "acme", {"attributes": {"program": "beta"}}, "joined")
-    services.plans.step(BOB, GENERATION, Advance(), "ready")
+    services.change_requests.submit(BOB, GENERATION, Advance(), "ready")
     assert services.explain.explain("acme", GENERATION)["detail"].startswith(
         "On: its attributes meet a segment"
     )
     out = services.explain.explain("globex", GENERATION)
     assert out["decision"]["reason"] == "not_in_phase"
     assert out["detail"].startswith("Off: none of the audiences that are open in wider_beta")
-    services.plans.step(BOB, GENERATION, Advance("general_availability"), "launch")
+    services.change_requests.submit(BOB, GENERATION, Advance("general_availability"), "launch")
     assert (
         services.explain.explain("globex", GENERATION)["detail"]
         == "On: general_availability is open to all tenants."
@@ -119,7 +119,7 @@ def test_a_later_phase(services: SimpleNamespace) -> None:
 
 def test_a_share_names_the_bucket(services: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rollout.core.decisions.partner_bucket", lambda _salt, _tenant: 999)
-    services.plans.step(BOB, GENERATION, Advance("percentage"), "ready")
+    services.change_requests.submit(BOB, GENERATION, Advance("percentage"), "ready")
     found = services.explain.explain("globex", GENERATION)
     assert found["detail"] == "On: its bucket 999 lies within the share that is open in percentage."
     assert found["would_change"] == [

@@ -233,9 +233,9 @@ def test_a_phase_brings_its_budget_when_the_plan_enters_it(
     services: SimpleNamespace, meters: Meters, ledger: Ledger, database: Database
 ) -> None:
     budgets(database, private_beta=70_000, wider_beta=70_000, percentage=90_000)
-    services.plans.step(ALICE, GENERATION, Advance("percentage"), "on", dry_run=True)
+    services.change_requests.submit(ALICE, GENERATION, Advance("percentage"), "on", dry_run=True)
     assert shared(meters) == {}
-    services.plans.step(ALICE, GENERATION, Advance("percentage"), "on")
+    services.change_requests.submit(ALICE, GENERATION, Advance("percentage"), "on")
     assert shared(meters) == {"wider_beta": 70_000, "percentage": 90_000}
     (wider,) = [it for it in meters.page(tenant=PLATFORM, after=None, limit=9) if it.subject == "wider_beta"]
     assert wider.name == "image-generation-wider-beta-money-life"
@@ -244,7 +244,7 @@ def test_a_phase_brings_its_budget_when_the_plan_enters_it(
     generate(services, ledger, phase="percentage")
     assert ledger.verify() == []
     meters.change(ALICE, wider.id, {"cap": 1}, "too much")
-    services.plans.step(ALICE, GENERATION, RollBack(), "back")
+    services.change_requests.submit(ALICE, GENERATION, RollBack(), "back")
     assert shared(meters) == {"wider_beta": 70_000, "percentage": 90_000}
 
 
