@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint
 
 from rollout.web.operation import Answer, Shape, operation
+from rollout.web.times import Moment, epoch_or_none
 from rollout.web.wired import services
 
 from .auth import viewer
@@ -15,11 +16,17 @@ routes = Blueprint("explain", __name__)
 
 
 class ExplainQuery(Shape):
+    """`at`: a time past; without it, what holds now."""
+
     tenant: str
     feature: str
+    at: Moment | None = None
 
 
 class ExplainOut(Shape):
+    """`ways`: each with `acts` that together turn the decision, for a tenant that is out and for one that is in."""
+
+    at: str | None
     tenant: str
     feature: str
     decision: dict[str, Any]
@@ -34,6 +41,11 @@ class ExplainOut(Shape):
 
 
 @routes.get("/explain")
-@operation("Why a tenant may or may not use a feature", auth=viewer, query=ExplainQuery, answer=ExplainOut)
+@operation(
+    "Why a tenant may or may not use a feature, now or at any time past",
+    auth=viewer,
+    query=ExplainQuery,
+    answer=ExplainOut,
+)
 def explain(query: ExplainQuery) -> Answer:
-    return services().explain.explain(query.tenant, query.feature)
+    return services().explain.explain(query.tenant, query.feature, epoch_or_none(query.at))

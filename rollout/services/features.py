@@ -8,19 +8,18 @@ decided here may lag behind it by the spread.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from rollout.core.audit import Actor
 from rollout.core.decisions import (
-    ANALYSIS,
     FEATURES,
     Decision,
     FeatureState,
-    Reason,
     TenantFacts,
     decide,
 )
+from rollout.core.explanations import Told, told
 from rollout.core.kills import EVERYONE, InFlight, Kill, kill_json
 from rollout.core.times import check_ahead, rfc3339
 from rollout.core.webhooks import EventType
@@ -38,25 +37,6 @@ WAIT_SECONDS = 2.0
 does."""
 
 SHOWN_HALTS = 100
-
-HOW_TO_ENABLE = 'Ask for access: POST /api/v1/access-requests with {"feature": "%s", "use_case": "..."}.'
-
-DETAILS: Mapping[Reason, str] = {
-    "ga": "Open to every organisation.",
-    "granted": "Your organisation has been given access.",
-    "segment": "Open to organisations like yours in this phase.",
-    "percentage": "Your organisation is in this phase.",
-    "killed": "Switched off for everyone at the moment.",
-    "tenant_halted": "Paused for your account.",
-    "flags_stale": "It cannot be confirmed right now that this is open to you; try again in a few seconds.",
-    "flag_unknown": "Not open to anyone yet.",
-    "not_granted": "Not open to you yet.",
-    "grant_expired": "Your access has ended.",
-    "not_in_phase": "Not open to you in this phase.",
-}
-"""What a partner is told: no other tenant, no share, no limit."""
-
-ASKING_HELPS: frozenset[Reason] = frozenset({"not_granted", "grant_expired", "not_in_phase"})
 
 
 class Holds(Protocol):
@@ -103,19 +83,19 @@ class Features:
         decision = self.decide(facts, feature)
         if decision.allowed:
             return decision
+        words = self._told(facts, decision)
         members: dict[str, Any] = {
             "feature": feature,
             "reason": decision.reason,
-            "detail": _detail(facts, decision),
+            "detail": words.detail,
             "decision_id": decision.id,
         }
         if decision.reason == "killed":
             raise FeatureKilled(f"{feature} is switched off for everyone at the moment.", **members)
-        how = _how_to_enable(decision)
         raise FeatureNotEnabled(
-            f"{feature} is not enabled for {facts.tenant.id}: {members['detail']}",
-            remedy=how or "Wait, or ask the operator.",
-            how_to_enable=how,
+            f"{feature} is not enabled for {facts.tenant.id}: {words.detail}",
+            remedy=words.how_to_enable or "Wait, or ask the operator.",
+            how_to_enable=words.how_to_enable,
             **members,
         )
 
@@ -123,16 +103,20 @@ class Features:
         """The decision in a partner's words. Raises NotFound."""
         _check_known(feature)
         decision = self.decide(facts, feature)
-        how = _how_to_enable(decision)
+        words = self._told(facts, decision)
         return {
             "feature": feature,
             "enabled": decision.allowed,
             "reason": decision.reason,
-            "detail": _detail(facts, decision),
+            "detail": words.detail,
             "phase": decision.phase,
             "decision_id": decision.id,
-            **({"how_to_enable": how} if how else {}),
+            **({"how_to_enable": words.how_to_enable} if words.how_to_enable else {}),
         }
+
+    def _told(self, facts: TenantFacts, decision: Decision) -> Told:
+        plan, grant = self._state.snapshot.plans.get(decision.feature), facts.grants.get(decision.feature)
+        return told(decision, grant, plan, self._clock())
 
     def withheld(self, facts: TenantFacts, feature: str, decision: Decision) -> bool:
         """Whether the feature was killed with `in_flight: withhold` since this decision: settle,
@@ -327,18 +311,3 @@ def _switched(tx: Tx, bit: Kill, acks: Acks, voided: int, running: int) -> dict[
 def _check_known(feature: str) -> None:
     if feature not in FEATURES:
         raise NotFound(f"There is no feature {feature!r}; there are {', '.join(FEATURES)}.")
-
-
-def _detail(facts: TenantFacts, decision: Decision) -> str:
-    grant = facts.grants.get(decision.feature)
-    if decision.reason == "not_granted" and grant is not None and grant.state == "active":
-        return f"Your access begins at {rfc3339(grant.starts_at)}."
-    if decision.reason == "granted" and grant is not None and grant.expires_at is not None:
-        return f"Your organisation has been given access until {rfc3339(grant.expires_at)}."
-    if decision.feature == ANALYSIS and decision.reason == "ga":
-        return "Generally available."
-    return DETAILS[decision.reason]
-
-
-def _how_to_enable(decision: Decision) -> str | None:
-    return HOW_TO_ENABLE % decision.feature if decision.reason in ASKING_HELPS else None

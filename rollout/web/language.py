@@ -226,9 +226,9 @@ def money(micro: float) -> str:
     )
 
 
-def percent(share: float) -> str:
-    """0.125 -> 12.5 %."""
-    return str(numbers.format_percent(share, "#,##0.#%", locale=reader().locale))
+def percent(share: float, places: int = 1) -> str:
+    """0.125 -> 12.5 %; `places` behind the point, at most."""
+    return str(numbers.format_percent(share, f"#,##0.{'#' * places}%", locale=reader().locale))
 
 
 def _at(value: Any) -> datetime | None:

@@ -1,0 +1,101 @@
+"""What held at a time that is past, rebuilt from the audit log: who a tenant was, what it had been given, where the plan stood."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from rollout.core.contents import parse_phase
+from rollout.core.decisions import TenantFacts
+from rollout.core.explanations import Basis
+from rollout.core.grants import Grant
+from rollout.core.kills import Kill
+from rollout.core.plans import Plan, Run, RunningPlan
+from rollout.core.tenants import Tenant
+from rollout.core.times import epoch, rfc3339
+from rollout.db import audit, history, plans
+from rollout.db.engine import Database, Tx
+from rollout.errors import InvalidRequest, NotFound
+
+T = TypeVar("T")
+
+
+class History:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def at(self, tenant_id: str, feature: str, at: int) -> Basis:
+        """What a decision at `at` (UTC epoch seconds) was made from, after all changes of that second.
+
+        Raises InvalidRequest for a time to come, NotFound when there was no such tenant then.
+        """
+        with self._database.read() as tx:
+            if at > self._database.now(tx):
+                raise InvalidRequest(
+                    f"`at` must not lie in the future; {rfc3339(at)} does.",
+                    param="at",
+                    remedy="Leave `at` out for what holds now, or simulate a step of the plan.",
+                )
+            until = audit.first_since(tx, at + 1)
+            return Basis(
+                facts=_facts(tx, tenant_id, feature, at, until),
+                feature=feature,
+                plan=_plan(tx, feature, until),
+                kill=_kill(history.kill(tx, feature, None, until)),
+                revision=history.revision(tx, until),
+                now=at,
+            )
+
+
+def _facts(tx: Tx, tenant_id: str, feature: str, at: int, until: int) -> TenantFacts:
+    tenant = history.tenant(tx, tenant_id, until)
+    if tenant is None:
+        raise NotFound(f"There was no tenant {tenant_id!r} at {rfc3339(at)}.", param="tenant")
+    grant = history.grant(tx, tenant_id, feature, until)
+    halt = _kill(history.kill(tx, feature, tenant_id, until))
+    return TenantFacts(
+        restored(Tenant, tenant),
+        {feature: restored(Grant, grant)} if grant else {},
+        {feature: halt} if halt else {},
+    )
+
+
+def _kill(row: Mapping[str, Any] | None) -> Kill | None:
+    kill = restored(Kill, row) if row else None
+    return kill if kill and kill.killed else None
+
+
+def _plan(tx: Tx, feature: str, until: int) -> RunningPlan | None:
+    """The run of the newest change, and the phases of the newest that tells them: moves once told the run alone.
+
+    The salt is nobody's to see, so that no log has it; it never changes.
+    """
+    known, newest = plans.get(tx, feature), None
+    for row in history.plans(tx, feature, until) if known else ():
+        newest = newest or row
+        if known and "phases" in row:
+            phases = tuple(parse_phase(phase, feature, phase["key"]) for phase in row["phases"])
+            salt, four_eyes = known.plan.salt, row.get("four_eyes", False)
+            plan = Plan(feature, salt, phases, newest["version"], four_eyes)
+            return RunningPlan(plan, _run(newest["run"]))
+    return None
+
+
+def _run(row: Mapping[str, Any]) -> Run:
+    left = None if row["left_at"] is None else epoch(row["left_at"])
+    return Run(
+        row["run"],
+        row["phase"],
+        row["state"],
+        epoch(row["entered_at"]),
+        row["entered_by"],
+        left,
+        row.get("open_to"),
+    )
+
+
+def restored(kind: type[T], row: Mapping[str, Any]) -> T:
+    """A value from what the audit log keeps of it; what it has not got is as by default."""
+    names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in row.items() if name in names})
