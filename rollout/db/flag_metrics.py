@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import asdict
 
 import sqlalchemy as sa
@@ -48,16 +48,6 @@ def page(
         query = query.where((flag_metric.c.hour < hour) | later)
     rows = tx.execute(query.order_by(flag_metric.c.hour.desc(), flag_metric.c.app_name).limit(limit))
     return [FlagMetric(**row) for row in rows.mappings()]
-
-
-def last_asked(tx: Tx, environment: str, flags: Sequence[str]) -> dict[str, int]:
-    """By flag the last hour (UTC epoch seconds of its beginning) in which somebody asked for it; those that nobody did are left out."""
-    query = (
-        sa.select(flag_metric.c.flag, sa.func.max(flag_metric.c.hour).label("last"))
-        .where(flag_metric.c.environment == environment, flag_metric.c.flag.in_(flags))
-        .group_by(flag_metric.c.flag)
-    )
-    return {row.flag: row.last for row in tx.execute(query)}
 
 
 def forget(tx: Tx, before: int, limit: int) -> int:

@@ -7,15 +7,16 @@ that a caller can make up is bounded: names of flags that are not there, apps an
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import structlog
 
 from rollout.core.flag_metrics import HOUR, Count, FlagClient, FlagMetric
 from rollout.db import flag_clients, flag_metrics
 from rollout.db.engine import Clock, Database
-from rollout.errors import LedgerUnavailable
+from rollout.errors import InvalidRequest, LedgerUnavailable
 from rollout.services.state import State
 
 log = structlog.get_logger()
@@ -108,18 +109,20 @@ class FlagMetrics:
         flag: str,
         *,
         hours: int,
-        after: tuple[int, str] | None = None,
+        cursor: str | None = None,
         limit: int,
     ) -> list[FlagMetric]:
-        """What was counted of a flag within so many hours, newest first, an app each; from behind the (hour, app) `after`."""
+        """What was counted of a flag within so many hours, newest first, an app each; from behind `cursor`. Raises InvalidRequest."""
+        after = None if cursor is None else _parse_metric_cursor(cursor)
         with self._database.read() as tx:
             since = int(self._database.now(tx)) - hours * HOUR
             return flag_metrics.page(tx, environment, flag, since=since, after=after, limit=limit)
 
     def clients(
-        self, *, environment: str | None = None, after: Sequence[str] | None = None, limit: int
+        self, *, environment: str | None = None, cursor: str | None = None, limit: int
     ) -> list[FlagClient]:
-        """Processes that asked lately, in order of environment, app and instance, from behind `after`."""
+        """Processes that asked lately, in order of environment, app and instance, from behind `cursor`. Raises InvalidRequest."""
+        after = None if cursor is None else _parse_client_cursor(cursor)
         with self._database.read() as tx:
             return flag_clients.page(tx, environment=environment, after=after, limit=limit)
 
@@ -168,3 +171,32 @@ class FlagMetrics:
                 self._counted[key] = newer.plus(one.yes, one.no, one.variants) if newer else one
             self._registered = {**registered, **self._registered}
             self._seen = {**seen, **self._seen}
+
+
+def metric_cursor(metric: FlagMetric) -> str:
+    return f"{metric.hour}:{metric.app_name}"
+
+
+def client_cursor(client: FlagClient) -> str:
+    return json.dumps([client.environment, client.app_name, client.instance_id])
+
+
+def _parse_metric_cursor(text: str) -> tuple[int, str]:
+    hour, colon, app = text.partition(":")
+    if not colon or not hour.isdecimal() or len(hour) > 12:
+        raise _no_cursor()
+    return int(hour), app
+
+
+def _parse_client_cursor(text: str) -> list[str]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        raise _no_cursor() from None
+    if not isinstance(found, list) or len(found) != 3 or not all(isinstance(name, str) for name in found):
+        raise _no_cursor()
+    return found
+
+
+def _no_cursor() -> InvalidRequest:
+    return InvalidRequest("This is no cursor of this list.", param="cursor")

@@ -26,7 +26,7 @@ def all_features() -> Answer:
     return _kept(services().client_features.features(flag_query()))
 
 
-@routes.get("/features/<path:name>")
+@routes.get("/features/<name>")
 @operation("One flag, with the constraints of its segments", auth=flag_auth.client)
 def one_feature(name: str) -> Answer:
     return services().client_features.one(flag_query(inline=True), name)
