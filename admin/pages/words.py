@@ -84,6 +84,8 @@ STATES: Mapping[str, tuple[str, Tone]] = {
     "differs": (N_("differs"), "bad"),
     "clean": (N_("adds up"), "good"),
     "wrong": (N_("does not add up"), "bad"),
+    "client": (N_("for servers"), "good"),
+    "frontend": (N_("for frontends"), "calm"),
 }
 
 UNITS: Mapping[str, str] = {
@@ -166,6 +168,8 @@ ACTIONS: Mapping[str, str] = {
     "feature.killed": N_("Stopped"),
     "feature.revived": N_("Revived"),
     "feedback.triaged": N_("Feedback sorted"),
+    "flag_token.added": N_("Flag token added"),
+    "flag_token.revoked": N_("Flag token revoked"),
     "grant.changed": N_("Grant changed"),
     "grant.created": N_("Access granted"),
     "grant.revoked": N_("Access revoked"),

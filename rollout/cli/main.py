@@ -23,6 +23,12 @@ COMMANDS = {
     "tenants": ("rollout.cli.tenants:tenants", "Organisations: list, show, add, set, suspend, activate."),
     "keys": ("rollout.cli.keys:keys", "A tenant's API keys: list, show, add, rotate, revoke."),
     "tokens": ("rollout.cli.tokens:tokens", "Admin tokens: list, show, add, revoke."),
+    "flag-tokens": (
+        "rollout.cli.flag_tokens:flag_tokens",
+        "Tokens by which SDKs ask for flags: list, show, add, revoke.",
+    ),
+    "flag-clients": ("rollout.cli.flag_tokens:flag_clients", "SDKs that ask for flags: list."),
+    "flag-metrics": ("rollout.cli.flag_tokens:flag_metrics", "How often a flag was on and off: list."),
     "users": (
         "rollout.cli.users:users",
         "Operators at the console: list, show, add, set, disable, enable, password, link.",

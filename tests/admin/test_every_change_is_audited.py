@@ -90,6 +90,10 @@ def test_every_route_that_changes_something_is_audited(services: Services) -> No
     token = change("POST", "/tokens", {"name": "bob", "role": "viewer"}, "token.added", is_new=True)
     change("POST", f"/tokens/{token['id']}/revoke", {}, "token.revoked")
 
+    wanted = {"name": "site", "type": "frontend", "tenant": "acme"}
+    flag_token = change("POST", "/flag-tokens", wanted, "flag_token.added", is_new=True)
+    change("POST", f"/flag-tokens/{flag_token['id']}/revoke", {}, "flag_token.revoked")
+
     carol = {"email": "carol@example.com", "name": "Carol", "role": "viewer"}
     user = change("POST", "/users", carol, "user.added", is_new=True)
     change("PATCH", f"/users/{user['id']}", {"role": "editor"}, "user.changed")
