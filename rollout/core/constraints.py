@@ -215,13 +215,15 @@ def _regex(pattern: str, at: str, around: Surroundings) -> Findings:
 
 
 def _trouble(pattern: str) -> str | None:
-    """What an SDK whose regular expressions backtrack would never come back from, or groups that do not close.
+    """What an SDK whose regular expressions backtrack would never come back from, or what does not close.
 
     Each open group is True once it holds a repeat or alternatives; `repeats`: the item just read may not be repeated again.
     """
     groups, repeats, at = [False], False, 0
     while at < len(pattern):
         match pattern[at]:
+            case "\\" if at + 1 == len(pattern):
+                return "This regular expression ends within an escape."
             case "\\":
                 at, repeats = at + 1, False
             case "[":

@@ -57,7 +57,7 @@ def segments_of(document: Mapping[str, Any]) -> frozenset[int]:
     return frozenset(
         number
         for strategy in _objects(document.get("strategies"))
-        for number in strategy.get("segments") or ()
+        for number in _list(strategy.get("segments"))
         if isinstance(number, int)
     )
 
@@ -75,9 +75,13 @@ def values_of(documents: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
         for one in (one for holder in holders for one in _objects(holder.get("constraints"))):
             if one.get("operator") in ("IN", "NOT_IN"):
                 values = found.setdefault(str(one.get("contextName")), set())
-                values.update(value for value in one.get("values") or () if isinstance(value, str))
+                values.update(value for value in _list(one.get("values")) if isinstance(value, str))
     return found
 
 
 def _objects(data: Any) -> Iterable[Mapping[str, Any]]:
-    return (one for one in data or () if isinstance(one, Mapping)) if isinstance(data, list | None) else ()
+    return (one for one in _list(data) if isinstance(one, Mapping))
+
+
+def _list(data: Any) -> list[Any]:
+    return data if isinstance(data, list) else []
