@@ -18,10 +18,8 @@ from rollout.core.catalogue import Catalogue
 from rollout.core.contents import parse_phases, patch_to
 from rollout.core.decisions import (
     GENERATION,
-    Evaluate,
     FeatureState,
     Reason,
-    TenantFacts,
     check_gated,
     context_properties,
     decide,
@@ -32,30 +30,22 @@ from rollout.core.plans import (
     Plan,
     Run,
     RunningPlan,
-    compile_flag,
-    document,
     phase_json,
     plan_json,
     run_json,
-    what_counts,
 )
 from rollout.core.steps import Edit, Step, Taken, take
 from rollout.core.templates import PARTNER_BETA, TEMPLATES, phases_of
 from rollout.core.tenants import Tenant
-from rollout.db import facts, plans
+from rollout.db import plans
 from rollout.db.engine import Database, Tx
 from rollout.errors import Conflict, InvalidRequest, NotFound
+from rollout.services.audiences import EXAMINED_TENANTS, PAGE, active_tenants, evaluator
 from rollout.services.changes import Change, Changes
 from rollout.services.ids import NewId
 from rollout.services.meter_changes import give_budgets
 from rollout.services.tenants import check_version
-from rollout.sync import embedded
 
-EXAMINED_TENANTS = 10_000
-"""How many tenants are asked who is in, or would come or go: about a quarter of a second of work. Beyond that
-the counts say `complete: false`."""
-
-PAGE = 500
 SHOWN_RUNS = 50
 
 
@@ -281,8 +271,8 @@ class Plans:
         gained = lost = examined = 0
         if _audiences(before) == _audiences(after):
             return Radius(gained, lost, examined, complete=True)
-        was, will = _evaluator(before), _evaluator(after)
-        for tenant in self._tenants(feature, ""):
+        was, will = evaluator(before), evaluator(after)
+        for tenant in active_tenants(self._database, feature):
             if examined == EXAMINED_TENANTS:
                 return Radius(gained, lost, examined, complete=False)
             is_in = was(feature, context_properties(tenant, before, now)) is not None
@@ -292,38 +282,15 @@ class Plans:
 
     def _inside(self, running: RunningPlan, now: int, after: str) -> Iterator[tuple[Tenant, Reason | None]]:
         """Each active tenant with why it is in; None: it is not."""
-        feature, evaluate = running.plan.feature, _evaluator(running)
+        feature, evaluate = running.plan.feature, evaluator(running)
         state = FeatureState(revision=0, plan=running, killed=False, fresh=True)
-        for known in self._tenants(feature, after):
+        for known in active_tenants(self._database, feature, after):
             decision = decide(known, feature, state, now, evaluate)
             yield known.tenant, decision.reason if decision.allowed else None
-
-    def _tenants(self, feature: str, after: str) -> Iterator[TenantFacts]:
-        while True:
-            with self._database.read() as tx:
-                page = facts.page(tx, feature, after=after, limit=PAGE)
-            yield from page
-            if len(page) < PAGE:
-                return
-            after = page[-1].tenant.id
 
 
 def _audiences(running: RunningPlan) -> list[Audience]:
     return [phase.audience for phase in running.open_phases]
-
-
-def _evaluator(running: RunningPlan) -> Evaluate:
-    """The one that will decide, asked once for all tenants that the flag cannot tell apart."""
-    evaluate = embedded.load(document([compile_flag(running, killed=False)]), 0).evaluate
-    look, answers = what_counts(running), dict[object, str | None]()
-
-    def ask(flag: str, properties: Mapping[str, str]) -> str | None:
-        seen = look(properties)
-        if seen not in answers:
-            answers[seen] = evaluate(flag, properties)
-        return answers[seen]
-
-    return ask
 
 
 def _require(tx: Tx, feature: str) -> RunningPlan:
