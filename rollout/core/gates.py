@@ -117,7 +117,7 @@ class Condition:
                 return f"A picture in {self.phase} costs {self.actual:g} micro-dollars, more than {self.wanted:g}."
             case _, "failing":
                 part, whole, _ = SHARES[self.name]
-                return f"{self.actual:g} percent of the {whole} in {self.phase} are {part}, more than {self.wanted:g}."
+                return f"{self.actual:g} percent of the {whole} in {self.phase} count as {part}, more than {self.wanted:g}."
             case _:
                 return f"{self.phase} needs {self.missing} more {_counted(self.name)} ({self.name})."
 
