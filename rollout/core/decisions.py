@@ -15,7 +15,7 @@ from typing import Literal
 from rollout.core.grants import Grant
 from rollout.core.kills import Kill
 from rollout.core.meters import Meter
-from rollout.core.plans import Everyone, Granted, RunningPlan, partner_bucket
+from rollout.core.plans import Everyone, Granted, Phase, RunningPlan, partner_bucket
 from rollout.core.tenants import Tenant
 from rollout.errors import InvalidRequest
 
@@ -54,7 +54,8 @@ class TenantFacts:
 class Decision:
     """`id` is `dec_` + a hash of (revision, tenant, feature); `phase` and `run` are the plan's current ones
     (None: the feature has no plan); `valid_until` in UTC epoch seconds is when time alone may change the
-    answer."""
+    answer. `vendors` are those whose models the phase that let the tenant in allows (None: all); a later
+    phase takes none of them away."""
 
     id: str
     tenant_id: str
@@ -65,6 +66,7 @@ class Decision:
     run: int | None
     revision: int
     valid_until: float | None = None
+    vendors: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class FeatureState:
 
 def decide(facts: TenantFacts, feature: str, state: FeatureState, now: float, evaluate: Evaluate) -> Decision:
     """The decision at `now` (UTC epoch seconds). `evaluate` is asked at most once."""
-    allowed, reason = _answer(facts, feature, state, now, evaluate)
+    allowed, reason, admitted_by = _answer(facts, feature, state, now, evaluate)
     return Decision(
         id=decision_id(state.revision, facts.tenant.id, feature),
         tenant_id=facts.tenant.id,
@@ -102,6 +104,7 @@ def decide(facts: TenantFacts, feature: str, state: FeatureState, now: float, ev
         run=state.plan.run.number if state.plan else None,
         revision=state.revision,
         valid_until=_valid_until(facts.grants.get(feature), now),
+        vendors=admitted_by.vendors if admitted_by is not None else None,
     )
 
 
@@ -142,27 +145,29 @@ def context_properties(facts: TenantFacts, plan: RunningPlan, now: float) -> dic
 
 def _answer(
     facts: TenantFacts, feature: str, state: FeatureState, now: float, evaluate: Evaluate
-) -> tuple[bool, Reason]:
+) -> tuple[bool, Reason, Phase | None]:
+    """With the phase that lets the tenant in."""
     if state.killed:
-        return False, "killed"
+        return False, "killed", None
     if feature in facts.halts:
-        return False, "tenant_halted"
+        return False, "tenant_halted", None
     if feature == ANALYSIS:
-        return True, "ga"
+        return True, "ga", None
     if not state.fresh:
-        return False, "flags_stale"
+        return False, "flags_stale", None
     if state.plan is None:
-        return False, "flag_unknown"
+        return False, "flag_unknown", None
     admitted_in = evaluate(feature, context_properties(facts, state.plan, now))
     if admitted_in is None:
-        return False, _why_not(facts.grants.get(feature), state.plan, now)
-    return True, _why(admitted_in, state.plan)
+        return False, _why_not(facts.grants.get(feature), state.plan, now), None
+    phase = state.plan.plan.phases[state.plan.plan.position(admitted_in)]
+    return True, _why(phase, state.plan), phase
 
 
-def _why(admitted_in: str, plan: RunningPlan) -> Reason:
-    if any(isinstance(phase.audience, Everyone) for phase in plan.open_phases):
+def _why(phase: Phase, plan: RunningPlan) -> Reason:
+    if any(isinstance(item.audience, Everyone) for item in plan.open_phases):
         return "ga"
-    return plan.plan.phases[plan.plan.position(admitted_in)].audience.admits
+    return phase.audience.admits
 
 
 def _why_not(grant: Grant | None, plan: RunningPlan, now: float) -> Reason:

@@ -18,6 +18,7 @@ from rollout.core.decisions import Decision
 from rollout.core.holds import HoldRequest, StoredResult
 from rollout.core.meters import Limit, Unit
 from rollout.core.uses import Mode
+from rollout.errors import FeatureNotEnabled
 from rollout.services.features import Features
 from rollout.services.providers import SANDBOX
 from rollout.services.state import Identity
@@ -139,6 +140,24 @@ def decide(features: Features, identity: Identity, feature: str) -> Decision:
 def admits(identity: Identity, decision: Decision) -> bool:
     """Whether the caller gets in: a test key does before the grant."""
     return decision.allowed or (identity.key.mode == "test" and decision.reason not in NOT_FOR_REHEARSALS)
+
+
+def uses(decision: Decision, model: Model) -> bool:
+    """Whether the phase that let the caller in allows the model's vendor."""
+    return decision.vendors is None or model.vendor in decision.vendors
+
+
+def check_vendor(decision: Decision, model: Model) -> None:
+    """Raises FeatureNotEnabled for a model that the caller may not use yet."""
+    if not uses(decision, model):
+        raise FeatureNotEnabled(
+            f"The model {model.name} is not open to {decision.tenant_id} in this phase of {decision.feature}.",
+            param="model",
+            remedy="Choose a model from GET /v1/models.",
+            feature=decision.feature,
+            reason="not_in_phase",
+            decision_id=decision.id,
+        )
 
 
 def headers(

@@ -160,6 +160,7 @@ class Generate:
 
     def _prepare(self, call: Call, decision: Decision, asked: Asked) -> _Work:
         resolved = self._catalogue.resolve(_model_name(asked.members), GENERATION)
+        calls.check_vendor(decision, resolved.model)
         request = parse_image_request(
             asked.operation, asked.members, asked.images, asked.mask, resolved.model
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rollout.core.catalogue import Catalogue, Model, Resolved
-from rollout.core.decisions import FEATURES
+from rollout.core.decisions import FEATURES, Decision
 from rollout.errors import ModelNotFound
 from rollout.providers.base import Providers
 from rollout.services import calls
@@ -17,28 +17,33 @@ class Models:
 
     def offered(self, identity: Identity) -> list[Model]:
         """What somebody answers for, of the features that let this caller in; newest first."""
-        features = self._features_of(identity)
+        decisions = self._decisions(identity)
         found = [
             model
             for model in self._catalogue.models
-            if model.feature in features and model.lifecycle != "retired" and self._answers(identity, model)
+            if model.feature in decisions
+            and model.lifecycle != "retired"
+            and self._answers(identity, decisions[model.feature], model)
         ]
         return sorted(found, key=lambda model: (-model.created_at, model.name))
 
     def get(self, identity: Identity, name: str) -> Resolved:
         """The model that answers for `name`. Raises ModelNotFound, ModelRetired."""
-        for feature in self._features_of(identity):
+        for feature, decision in self._decisions(identity).items():
             try:
                 resolved = self._catalogue.resolve(name, feature)
             except ModelNotFound:
                 continue
-            if self._answers(identity, resolved.model):
+            if self._answers(identity, decision, resolved.model):
                 return resolved
         raise ModelNotFound(f"There is no model {name[:200]!r} for you now.", param="model")
 
-    def _features_of(self, identity: Identity) -> list[str]:
+    def _decisions(self, identity: Identity) -> dict[str, Decision]:
+        """By feature, those that let this caller in."""
         decisions = [self._features.decide(identity.facts, feature) for feature in FEATURES]
-        return [decision.feature for decision in decisions if calls.admits(identity, decision)]
+        return {decision.feature: decision for decision in decisions if calls.admits(identity, decision)}
 
-    def _answers(self, identity: Identity, model: Model) -> bool:
-        return identity.key.mode == "test" or self._providers.answers(model)
+    def _answers(self, identity: Identity, decision: Decision, model: Model) -> bool:
+        """Whether there is somebody to answer, and the caller may ask him."""
+        is_there = identity.key.mode == "test" or self._providers.answers(model)
+        return is_there and calls.uses(decision, model)
