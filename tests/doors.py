@@ -23,12 +23,14 @@ from rollout.services.audit import AuditLog
 from rollout.services.catalogue import load_seed
 from rollout.services.change_requests import ChangeRequests
 from rollout.services.changes import Changes
+from rollout.services.controller import Controller
 from rollout.services.features import Features
 from rollout.services.grants import Grants
 from rollout.services.keys import Keys
 from rollout.services.passwords import Passwords
 from rollout.services.plans import Plans
 from rollout.services.requests import Requests
+from rollout.services.schedules import Schedules
 from rollout.services.sessions import Sessions
 from rollout.services.state import State
 from rollout.services.tenants import Tenants
@@ -61,6 +63,7 @@ def wire(database: Database, clock: Clock) -> SimpleNamespace:
     state = State(database, SECRET, clock=clock, monotonic=clock)
     passwords = Passwords(cheap_hasher)
     plans = Plans(database, changes, load_seed(), new_id)
+    change_requests = ChangeRequests(database, changes, plans, new_id)
     services = SimpleNamespace(
         settings=Settings(),
         database=database,
@@ -76,7 +79,9 @@ def wire(database: Database, clock: Clock) -> SimpleNamespace:
         audit=AuditLog(database),
         requests=Requests(database, clock, load_seed(), retention_days=30),
         plans=plans,
-        change_requests=ChangeRequests(database, changes, plans, new_id),
+        change_requests=change_requests,
+        schedules=Schedules(database, changes, new_id),
+        controller=Controller(database, changes, change_requests),
         features=Features(database, changes, state, NoHolds(), Workers(database), clock=clock),
     )
     for tenant in (ACME, GLOBEX):
