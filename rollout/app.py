@@ -39,6 +39,7 @@ from rollout.api.sandbox import create_sandbox_blueprint
 from rollout.api.unleash import client, edge, frontend, streaming
 from rollout.blobs.files import FileBlobs
 from rollout.db.engine import Clock, Database
+from rollout.delivery.unleash import UnleashAdmin
 from rollout.delivery.webhooks import Post
 from rollout.errors import LedgerUnavailable
 from rollout.services import catalogue, providers
@@ -57,6 +58,7 @@ from rollout.services.features import Features
 from rollout.services.feedback import Feedback
 from rollout.services.flag_answers import FlagAnswers
 from rollout.services.flag_metrics import FlagMetrics
+from rollout.services.flag_push import FlagPushes, follow
 from rollout.services.flag_tokens import FlagTokens
 from rollout.services.flags import Flags
 from rollout.services.generate import Generate
@@ -84,6 +86,7 @@ from rollout.services.statements import Statements
 from rollout.services.tenants import Tenants
 from rollout.services.tokens import Tokens
 from rollout.services.topups import TopUps
+from rollout.services.upstream_flags import Upstream, UpstreamFlags
 from rollout.services.usage import UsageReports
 from rollout.services.users import Users
 from rollout.services.verifications import Verifications
@@ -92,6 +95,7 @@ from rollout.services.workers import Worker, Workers
 from rollout.settings import Settings
 from rollout.sync.listen import waiter
 from rollout.sync.refresher import Refresher
+from rollout.sync.unleash import Feeder
 from rollout.web import admission, pages, problems, requests
 
 log = structlog.get_logger()
@@ -110,7 +114,9 @@ def build(
     secret = (settings.secret_key or embedded_secret(Path(settings.home))).encode()
     database = Database(settings.database, clock)
     events = Events(new_id)
-    changes = Changes(database, events)
+    changes = (
+        Changes(database, events, follow(new_id)) if settings.has_upstream else Changes(database, events)
+    )
     queue, models = JobQueue(database, changes, new_id), catalogue.load_seed()
     ledger = Ledger(
         database,
@@ -121,7 +127,8 @@ def build(
         doubt=leave_job(queue),
         reviewed=reviewed(models),
     )
-    state, workers = State(database, secret, clock=clock), Workers(database)
+    upstream = _upstream(settings, database, changes) if settings.has_upstream else None
+    state, workers = State(database, secret, upstream, clock=clock), Workers(database)
     features = Features(database, changes, state, ledger, workers, clock=clock)
     plans = Plans(database, changes, models, new_id)
     change_requests = ChangeRequests(database, changes, plans, new_id)
@@ -164,6 +171,8 @@ def build(
         controller=Controller(database, changes, change_requests),
         flags=Flags(database, changes),
         segments=Segments(database, changes),
+        upstream=upstream,
+        flag_pushes=FlagPushes(database, changes, new_id, upstream, _unleash_admin(settings)),
         explain=Explain(database, state, features),
         generate=Generate(
             features,
@@ -187,6 +196,20 @@ def build(
         overview=Overview(database, plans, ledger, workers),
         audit=AuditLog(database),
         draining=draining,
+    )
+
+
+def _upstream(settings: Settings, database: Database, changes: Changes) -> UpstreamFlags:
+    server = Upstream(settings.unleash_url, settings.unleash_token, settings.unleash_environment)
+    return UpstreamFlags(database, changes, server, max_age=settings.flags_max_age)
+
+
+def _unleash_admin(settings: Settings) -> UnleashAdmin:
+    return UnleashAdmin(
+        settings.unleash_url,
+        settings.unleash_admin_token,
+        settings.unleash_project,
+        settings.unleash_environment,
     )
 
 
@@ -243,9 +266,12 @@ class Running:
     worker: Worker
     refresher: Refresher
     background: jobs.Background
+    feeder: Feeder | None
 
     def stop(self) -> None:
         """Stop the threads, write down what waits, stop being counted, close the pools."""
+        if self.feeder is not None:
+            self.feeder.stop()
         self.background.stop()
         self.services.requests.flush()
         self.services.flag_metrics.flush()
@@ -282,9 +308,21 @@ def start(services: Services, *, apart: bool = False) -> Running:
         log.error("started_without_database", error=str(error.__cause__ or error))
     refresher = Refresher(waiter(services.settings.database), state.refresh, worker.report)
     background = jobs.Background(services, apart=apart)
+    feeder = _feeder(services.settings, services.upstream) if services.upstream else None
     refresher.start()
     background.start()
-    return Running(services, worker, refresher, background)
+    if feeder is not None:
+        feeder.start()
+    return Running(services, worker, refresher, background, feeder)
+
+
+def _feeder(settings: Settings, upstream: UpstreamFlags) -> Feeder:
+    return Feeder(
+        settings.unleash_url,
+        settings.unleash_token,
+        upstream,
+        streaming=settings.unleash_streaming == "on",
+    )
 
 
 def worker_id() -> str:

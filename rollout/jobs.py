@@ -10,6 +10,7 @@
     phases     one worker for all            every 10 seconds
     forget     one worker for all            every 10 minutes
     purge      one worker for all            every minute
+    unleash    one worker for all            every minute
     sign_out   one worker for all            every 10 minutes
     outdated   one worker for all            every 10 minutes
     old_counts one worker for all            every 10 minutes
@@ -78,6 +79,7 @@ def all_of(services: Services) -> list[Tick]:
         Tick("caps", 5, services.meters.carry_out_plans),
         Tick("phases", 10, services.controller.tick),
         Tick("purge", 60, services.images.purge),
+        Tick("unleash", 60, services.flag_pushes.begin),
         Tick("sign_out", 600, services.sessions.forget),
         Tick("refusals", 0.5, services.requests.flush, elected=False),
         Tick("outdated", 600, services.requests.forget),
@@ -90,7 +92,11 @@ def all_of(services: Services) -> list[Tick]:
 
 def handlers(services: Services) -> dict[str, Handler]:
     """Who does jobs of which kind."""
-    return {"webhook": services.webhooks.deliver, "reconcile": services.resolutions.look_into}
+    return {
+        "webhook": services.webhooks.deliver,
+        "reconcile": services.resolutions.look_into,
+        "flag_push": services.flag_pushes.carry_out,
+    }
 
 
 def run(

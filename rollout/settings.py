@@ -75,6 +75,13 @@ def _http_url(value: str) -> str:
     return value.strip().rstrip("/")
 
 
+def _unleash_url(value: str) -> str:
+    url = _http_url(value)
+    if not url.endswith("/api"):
+        raise ValueError("must be the address that Unleash's SDKs are given: it ends with /api")
+    return url
+
+
 def _blobs(value: str) -> str:
     if not value.startswith("file:///"):
         raise ValueError("must begin with file:/// and name a folder")
@@ -119,6 +126,32 @@ class Settings:
         "inside",
         _choice("inside", "apart"),
         "Who does the background jobs: `inside` every serving worker, or `apart` only `rollout worker`.",
+    )
+    flags: str = _setting(
+        "embedded",
+        _choice("embedded", "unleash"),
+        "Whose flags decide: `embedded`, our own, or those of an `unleash` server too, to which our phases are written.",
+    )
+    flags_max_age: int = _setting(
+        60,
+        _whole(10, 3600),
+        "With `unleash`: seconds without a word from the server after which generation is denied.",
+    )
+    unleash_url: str = _setting("", _unleash_url, "Address of Unleash's API, with /api.")
+    unleash_token: str = _setting(
+        "", _text, "Unleash's token for a backend (client), of `UNLEASH_ENVIRONMENT`.", secret=True
+    )
+    unleash_admin_token: str = _setting(
+        "", _text, "Unleash's token for its Admin API: our phases are written by it.", secret=True
+    )
+    unleash_project: str = _setting("default", _text, "Unleash's project that our phases are written to.")
+    unleash_environment: str = _setting(
+        "production", _text, "Unleash's environment that decides, and that our phases are written to."
+    )
+    unleash_streaming: str = _setting(
+        "off",
+        _choice("on", "off"),
+        "`on`: changes are learnt of by Unleash's stream too, where it has one; it is polled in any case.",
     )
     webhooks_private: str = _setting(
         "off", _choice("on", "off"), "`on`: webhooks may be sent to private addresses too, for trying out."
@@ -178,6 +211,11 @@ class Settings:
         return not self.database_url.startswith("postgresql")
 
     @property
+    def has_upstream(self) -> bool:
+        """Whether an Unleash server decides with us."""
+        return self.flags == "unleash"
+
+    @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{Path(self.home).absolute() / 'rollout.db'}"
 
@@ -215,6 +253,22 @@ class Settings:
             )
         if self.upstream_connect_seconds > self.upstream_read_seconds:
             problems.append("ROLLOUT_UPSTREAM_CONNECT_SECONDS must not exceed ROLLOUT_UPSTREAM_READ_SECONDS")
+        return problems + (self._problems_with_unleash() if self.has_upstream else [])
+
+    def _problems_with_unleash(self) -> list[str]:
+        problems = [
+            f"{variable(name)} is required with ROLLOUT_FLAGS=unleash"
+            for name in ("unleash_url", "unleash_token", "unleash_admin_token")
+            if not getattr(self, name)
+        ]
+        wanted, found = self.unleash_environment, _token_environment(self.unleash_token)
+        if found is not None and found != wanted:
+            problems.append(
+                f"ROLLOUT_UNLEASH_TOKEN is a token for the environment {found!r}, not {wanted!r}: take a backend token"
+                " of that environment, or set ROLLOUT_UNLEASH_ENVIRONMENT"
+            )
+        if _token_environment(self.unleash_admin_token) not in (None, "*"):
+            problems.append("ROLLOUT_UNLEASH_ADMIN_TOKEN is a token for SDKs: take one for the Admin API")
         return problems
 
 
@@ -238,6 +292,13 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
             near = difflib.get_close_matches(name, known, n=1)
             sentences.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
     return sentences
+
+
+def _token_environment(token: str) -> str | None:
+    """Of `project:environment.secret`; None where the token says nothing of it."""
+    scope, dot, _ = token.partition(".")
+    _, colon, environment = scope.partition(":")
+    return environment if dot and colon else None
 
 
 def _read(environ: Mapping[str, str], name: str) -> str | None:

@@ -91,7 +91,6 @@ def upgrade() -> None:
         sa.Column("feature", sa.String(length=64), nullable=False),
         sa.Column("wanted_revision", sa.BigInteger(), nullable=False),
         sa.Column("pushed_revision", sa.BigInteger(), nullable=True),
-        sa.Column("upstream_revision", sa.String(length=64), nullable=True),
         sa.Column("drift", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("at", sa.BigInteger(), nullable=False),
@@ -147,8 +146,9 @@ def upgrade() -> None:
     op.create_table(
         "upstream_flags",
         sa.Column("source", sa.String(length=64), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("document", sa.Text(), nullable=False),
-        sa.Column("etag", sa.String(length=200), nullable=True),
+        sa.Column("etag", sa.String(length=200), nullable=False),
         sa.Column("fetched_at", sa.BigInteger(), nullable=False),
         sa.Column("confirmed_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("source", name=op.f("pk_upstream_flags")),

@@ -27,7 +27,7 @@ GATED = (GENERATION,)
 
 Reason = Literal[
     "ga", "granted", "segment", "percentage",
-    "killed", "tenant_halted", "flags_stale", "flag_unknown", "not_granted", "grant_expired", "not_in_phase",
+    "killed", "tenant_halted", "flags_stale", "flag_unknown", "flag_off", "not_granted", "grant_expired", "not_in_phase",
 ]  # fmt: skip
 
 Evaluate = Callable[[str, Mapping[str, str]], str | None]
@@ -83,12 +83,13 @@ class Ground:
 @dataclass(frozen=True)
 class FeatureState:
     """What holds for a feature at one revision. `fresh`: the revision was confirmed within the staleness
-    bound."""
+    bound. `upstream`: the flags that must let the tenant in too, where an Unleash server decides with us."""
 
     revision: int
     plan: RunningPlan | None
     killed: bool
     fresh: bool
+    upstream: Evaluate | None = None
 
 
 def decide(facts: TenantFacts, feature: str, state: FeatureState, now: float, evaluate: Evaluate) -> Decision:
@@ -157,9 +158,12 @@ def _answer(
         return False, "flags_stale", None
     if state.plan is None:
         return False, "flag_unknown", None
-    admitted_in = evaluate(feature, context_properties(facts, state.plan, now))
+    properties = context_properties(facts, state.plan, now)
+    admitted_in = evaluate(feature, properties)
     if admitted_in is None:
         return False, _why_not(facts.grants.get(feature), state.plan, now), None
+    if state.upstream is not None and state.upstream(feature, properties) is None:
+        return False, "flag_off", None
     phase = state.plan.plan.phases[state.plan.plan.position(admitted_in)]
     return True, _why(phase, state.plan), phase
 

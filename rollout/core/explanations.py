@@ -543,7 +543,10 @@ def explain(basis: Basis, decision: Decision, engine: Engine) -> Explanation:
     """Why the decision, made from `basis`, is as it is, and what would change it."""
     seen = doors(basis, engine)
     rests_on = ground(decision, basis.facts, basis.plan, basis.kill)
-    return Explanation(basis, decision, rests_on, seen, ways(basis, decision.allowed, seen, engine))
+    here = decision.reason != "flag_off"  # what is off at Unleash, nothing here turns on
+    return Explanation(
+        basis, decision, rests_on, seen, ways(basis, decision.allowed, seen, engine) if here else []
+    )
 
 
 def _detail(reason: Reason, values: Mapping[str, Any]) -> str:
@@ -565,6 +568,7 @@ def _detail(reason: Reason, values: Mapping[str, Any]) -> str:
         "segment": f"On: its attributes meet a segment that is open in {phase}.",
         "percentage": f"On: its bucket {bucket} lies within the share that is open in {phase}.",
         "flag_unknown": f"Off: there is no plan for {values['feature']}, or its flag was refused (see the log).",
+        "flag_off": f"Off: {phase} lets it in here, but the flag at Unleash does not.",
         "flags_stale": "Off: this process cannot confirm the state of its flags; until it can, nobody is let in.",
         "not_granted": f"Off: {phase} lets in tenants with a grant that counts, and there is none.",
     }.get(reason, f"Off: none of the audiences that are open in {phase} lets it in (bucket {bucket}).")
@@ -583,6 +587,7 @@ DETAILS: Mapping[Reason, str] = {
     "tenant_halted": "Paused for your account.",
     "flags_stale": "It cannot be confirmed right now that this is open to you; try again in a few seconds.",
     "flag_unknown": "Not open to anyone yet.",
+    "flag_off": "Not open to you at the moment.",
     "not_granted": "Not open to you yet.",
     "grant_expired": "Your access has ended.",
     "not_in_phase": "Not open to you in this phase.",

@@ -358,8 +358,9 @@ upstream_flags = Table(
     "upstream_flags",
     metadata,
     Column("source", String(64), primary_key=True),  # SHA-256 of URL, token and environment
+    Column("revision", BigInteger, nullable=False),  # the one that it came with
     Column("document", Text, nullable=False),
-    Column("etag", String(200)),
+    Column("etag", String(200), nullable=False),
     Column("fetched_at", BigInteger, nullable=False),
     Column("confirmed_at", BigInteger, nullable=False),
 )
@@ -370,7 +371,6 @@ flag_push = Table(
     Column("feature", Id, primary_key=True),
     Column("wanted_revision", BigInteger, nullable=False),
     Column("pushed_revision", BigInteger),  # the last that was read back as it was written
-    Column("upstream_revision", String(64)),
     Column("drift", Json),  # what differs there and was not our doing
     Column("error", Text),
     Column("at", BigInteger, nullable=False),

@@ -12,7 +12,7 @@ A block that records nothing leaves no trace. Failure behaviour: an exception in
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,8 +59,15 @@ class Change:
 
 
 class Changes:
-    def __init__(self, database: Database, events: Events | None = None) -> None:
-        self._database, self._events = database, events or Events(new_id)
+    """`follow` is told of each change before it is written down, and may add to its transaction."""
+
+    def __init__(
+        self,
+        database: Database,
+        events: Events | None = None,
+        follow: Callable[[Change], None] = lambda _: None,
+    ) -> None:
+        self._database, self._events, self._follow = database, events or Events(new_id), follow
 
     @contextmanager
     def begin(self, actor: Actor, reason: str | None, *, dry_run: bool = False) -> Iterator[Change]:
@@ -72,6 +79,7 @@ class Changes:
                 change = Change(tx, self._database.now(tx), number + 1, actor, why, self._events)
                 yield change
                 if change.records:
+                    self._follow(change)
                     _write_down(change, chain_end)
                 if dry_run:
                     raise _Undo

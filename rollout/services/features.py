@@ -71,7 +71,13 @@ class Features:
             and (memo[1].valid_until is None or now < memo[1].valid_until)
         ):
             return memo[1]
-        state = FeatureState(snapshot.revision, snapshot.plans.get(feature), feature in snapshot.kills, fresh)
+        state = FeatureState(
+            snapshot.revision,
+            snapshot.plans.get(feature),
+            feature in snapshot.kills,
+            fresh,
+            snapshot.upstream.evaluate if snapshot.upstream else None,
+        )
         decision = decide(facts, feature, state, now, snapshot.gates.evaluate)
         if fresh:
             snapshot.decisions.put((facts.tenant.id, feature), (facts, decision))

@@ -20,7 +20,8 @@ Status = Literal["ready", "degraded", "starting", "draining"]
 
 @dataclass(frozen=True)
 class Readiness:
-    """`degraded` names what is missing: `database` (away), `flags` (not confirmed for too long: generation is denied)."""
+    """`degraded` names what is missing: `database` (away), `flags` (not confirmed for too long: generation is denied), `unleash`
+    (silent for a while, where it decides with us: nobody is stopped yet)."""
 
     status: Status
     degraded: tuple[str, ...]
@@ -35,18 +36,22 @@ class Readiness:
 def readiness(database: Database, state: State, *, draining: bool) -> Readiness:
     """How this worker stands now."""
     age = state.age()
-    missing = {"database": not _answers(database), "flags": not state.is_fresh()}
+    missing = {
+        "database": not _answers(database),
+        "flags": not state.is_fresh(),
+        "unleash": state.is_upstream_away(),
+    }
     degraded = tuple(name for name, is_missing in missing.items() if is_missing)
     status: Status = "degraded" if degraded else "ready"
     if math.isinf(age):
         status = "starting"
     if draining:
         status = "draining"
-    return Readiness(status, degraded, age, state.snapshot.revision)
+    return Readiness(status, degraded, state.flags_age(), state.snapshot.revision)
 
 
 def readiness_json(now: Readiness) -> dict[str, Any]:
-    """The shape that probes see; the age is null before the flags were first loaded."""
+    """The shape that probes see; the age is null before the flags were first confirmed."""
     return {
         "status": now.status,
         "degraded": list(now.degraded),

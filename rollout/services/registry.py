@@ -23,6 +23,7 @@ from rollout.services.features import Features
 from rollout.services.feedback import Feedback
 from rollout.services.flag_answers import FlagAnswers
 from rollout.services.flag_metrics import FlagMetrics
+from rollout.services.flag_push import FlagPushes
 from rollout.services.flag_tokens import FlagTokens
 from rollout.services.flags import Flags
 from rollout.services.generate import Generate
@@ -45,6 +46,7 @@ from rollout.services.statements import Statements
 from rollout.services.tenants import Tenants
 from rollout.services.tokens import Tokens
 from rollout.services.topups import TopUps
+from rollout.services.upstream_flags import UpstreamFlags
 from rollout.services.usage import UsageReports
 from rollout.services.users import Users
 from rollout.services.verifications import Verifications
@@ -88,6 +90,8 @@ class Services:
     controller: Controller
     flags: Flags
     segments: Segments
+    upstream: UpstreamFlags | None
+    flag_pushes: FlagPushes
     explain: Explain
     workers: Workers
     generate: Generate

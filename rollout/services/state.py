@@ -23,11 +23,15 @@ from rollout.core.tenants import Key, Tenant, parse_key, secret_hash
 from rollout.db import audit, facts, flags, kills, plans, revision
 from rollout.db.engine import Clock, Database, Tx
 from rollout.errors import InvalidApiKey, InvalidRequest, NotFound, PermissionDenied
+from rollout.services.upstream_flags import UpstreamFlags
 from rollout.sync import embedded
 from rollout.sync.lru import LRU
 from rollout.sync.snapshot import EMPTY, FlagState, Snapshot
 
 V = TypeVar("V")
+
+OWN = "own"
+"""Stands for an environment while the plans' flags are loaded beside those of an Unleash server."""
 
 log = structlog.get_logger()
 
@@ -48,18 +52,19 @@ class Identity:
 
 class State:
     """`secret` keys the hashes of API keys; `clock` gives UTC epoch seconds, `monotonic` seconds that only
-    pass."""
+    pass; `upstream` has the flags of PRODUCTION, where an Unleash server decides with us."""
 
     def __init__(
         self,
         database: Database,
         secret: bytes,
+        upstream: UpstreamFlags | None = None,
         *,
         clock: Clock = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         max_age: float = MAX_AGE,
     ) -> None:
-        self._database, self._secret = database, secret
+        self._database, self._secret, self._upstream = database, secret, upstream
         self._clock, self._monotonic, self._max_age = clock, monotonic, max_age
         self._snapshot = EMPTY
         self._confirmed_at = -math.inf
@@ -78,8 +83,16 @@ class State:
         """Seconds since a look at the database confirmed the revision; infinite before the first one."""
         return self._monotonic() - self._confirmed_at
 
+    def flags_age(self) -> float:
+        """Seconds since all that decides was confirmed; infinite before the first time."""
+        return max(self.age(), self._upstream.age() if self._upstream else 0)
+
     def is_fresh(self) -> bool:
-        return self.age() <= self._max_age
+        return self.age() <= self._max_age and (self._upstream is None or self._upstream.is_fresh())
+
+    def is_upstream_away(self) -> bool:
+        """Whether an Unleash server decides with us, and has not been heard of for a while."""
+        return self._upstream is not None and self._upstream.is_away()
 
     def refresh(self) -> bool:
         """Look at the revision; if it is new, load it aside and swap. True if it was. Raises
@@ -182,9 +195,12 @@ class State:
             same = stored == old.stored
             known = old.flags if same else {}
             documents = {name: one.document for name, one in known.items()} if same else flags.documents(tx)
-            wanted = _with_plans(documents, compiled, old.plans.keys() | running.keys())
+            if self._upstream is None:
+                wanted = _with_plans(documents, compiled, old.plans.keys() | running.keys())
+            else:
+                wanted = _beside_plans(documents, compiled, _off(self._upstream.document(tx), killed))
             loaded = _engines(number, known, wanted)
-            return Snapshot(number, loaded, running, killed, stored)
+            return Snapshot(number, loaded, running, killed, stored, loaded.pop(OWN, None))
         except (embedded.FlagsRefused, InvalidRequest) as refusal:
             log.error("flags_refused", revision=number, kept=old.gates.revision, error=str(refusal))
             return Snapshot(number, old.flags, old.plans, killed, old.stored)
@@ -211,6 +227,21 @@ def _with_plans(
     base = documents.get(PRODUCTION, {"version": 2, "features": [], "segments": []})
     others = [feature for feature in base["features"] if feature["name"] not in planned]
     return {**documents, PRODUCTION: {**base, "features": [*compiled, *others]}}
+
+
+def _beside_plans(
+    documents: Mapping[str, Mapping[str, Any]],
+    compiled: list[dict[str, Any]],
+    upstream: Mapping[str, Any],
+) -> dict[str, Mapping[str, Any]]:
+    """The documents, with what the Unleash server has in PRODUCTION; the plans' flags are none of theirs."""
+    return {**documents, PRODUCTION: upstream, OWN: document(compiled)}
+
+
+def _off(upstream: Mapping[str, Any], killed: Collection[str]) -> Mapping[str, Any]:
+    """What is killed here is off in what we serve, too, before the server has heard of it."""
+    features = [{**one, "enabled": False} if one["name"] in killed else one for one in upstream["features"]]
+    return {**upstream, "features": features}
 
 
 def _engines(

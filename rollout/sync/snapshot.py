@@ -48,23 +48,29 @@ NO_FLAGS = FlagState(0, {"version": 2, "features": [], "segments": []}, frozense
 
 @dataclass(frozen=True)
 class Snapshot:
-    """`flags` by environment, `stored` the stamp of the rows that they were rendered from beside the plans; `plans` by feature; `kills`
-    by feature, for those killed for everyone. `decisions` is the memo of this revision alone: (tenant, feature) -> the facts that were
-    decided on, and the decision."""
+    """`flags` by environment, `own` the plans' where an Unleash server has those of PRODUCTION; `stored` the stamp of the rows that they
+    were rendered from beside the plans; `plans` by feature; `kills` by feature, for those killed for everyone. `decisions` is the memo
+    of this revision alone: (tenant, feature) -> the facts that were decided on, and the decision."""
 
     revision: int
     flags: Mapping[str, FlagState]
     plans: Mapping[str, RunningPlan]
     kills: Mapping[str, Kill]
     stored: object = None
+    own: FlagState | None = None
     decisions: LRU[tuple[str, str], tuple[TenantFacts, Decision]] = field(
         default_factory=lambda: LRU(MEMOISED_DECISIONS)
     )
 
     @property
     def gates(self) -> FlagState:
-        """The flags that decide here: those of PRODUCTION, where the plans' are."""
-        return self.flags[PRODUCTION]
+        """The flags that say which phase lets a tenant in: where the plans' are."""
+        return self.own or self.flags[PRODUCTION]
+
+    @property
+    def upstream(self) -> FlagState | None:
+        """The flags of an Unleash server that must agree, where there is one."""
+        return self.flags[PRODUCTION] if self.own else None
 
 
 EMPTY = Snapshot(0, {PRODUCTION: NO_FLAGS}, {}, {})
