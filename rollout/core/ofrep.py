@@ -26,6 +26,7 @@ REASONS: Mapping[Reason, Told] = {
     "killed": "DISABLED",
     "tenant_halted": "DISABLED",
     "flag_unknown": "DISABLED",
+    "flag_off": "DISABLED",
     "flags_stale": "UNKNOWN",
     "not_granted": "DEFAULT",
     "grant_expired": "DEFAULT",
