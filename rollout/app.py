@@ -169,7 +169,7 @@ def build(
         change_requests=change_requests,
         schedules=Schedules(database, changes, new_id),
         controller=Controller(database, changes, change_requests),
-        flags=Flags(database, changes),
+        flags=Flags(database, changes, clock),
         segments=Segments(database, changes),
         upstream=upstream,
         flag_pushes=FlagPushes(database, changes, new_id, upstream, _unleash_admin(settings)),

@@ -45,7 +45,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
 def routes(app: Flask) -> set[str]:
     """`GET /api/v1/features/{feature}`; the console's pages are found by their links."""
     return {
-        f"{method} {rule.rule.replace('<', '{').replace('>', '}')}"
+        method + " " + re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
         for rule in app.url_map.iter_rules()
         if not rule.rule.startswith("/admin") or rule.rule.startswith("/admin/api/")
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}

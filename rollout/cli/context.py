@@ -100,6 +100,8 @@ def refusals() -> Iterator[None]:
     except RolloutError as error:
         where = f" ({error.members['param']})" if "param" in error.members else ""
         click.echo(f"error: {error.message}{where}\n  {error.remedy_text}", err=True)
+        for one in (*error.members.get("errors", ())[1:], *error.members.get("warnings", ())):
+            click.echo(f"  {one['param']}: {one['message']}", err=True)
         sys.exit(FAILED if error.http_status >= 500 else REFUSED)
 
 

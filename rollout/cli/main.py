@@ -23,6 +23,14 @@ COMMANDS = {
     "tenants": ("rollout.cli.tenants:tenants", "Organisations: list, show, add, set, suspend, activate."),
     "keys": ("rollout.cli.keys:keys", "A tenant's API keys: list, show, add, rotate, revoke."),
     "tokens": ("rollout.cli.tokens:tokens", "Admin tokens: list, show, add, revoke."),
+    "flags": (
+        "rollout.cli.flags:flags",
+        "Flags beyond plans: list, show, add, set, archive, revive.",
+    ),
+    "segments": (
+        "rollout.cli.segments:segments",
+        "Constraints that flags share: list, show, add, set, remove.",
+    ),
     "flag-tokens": (
         "rollout.cli.flag_tokens:flag_tokens",
         "Tokens by which SDKs ask for flags: list, show, add, revoke.",

@@ -9,6 +9,7 @@ from typing import Any
 from rollout.core.constraints import Fault, Findings, Surroundings, examine_constraints, examine_members
 from rollout.core.times import rfc3339
 
+MAX_ID = 2**31 - 1
 MAX_NAME = 100
 
 _MEMBERS = ("id", "name", "description", "constraints")

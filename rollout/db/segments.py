@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from rollout.core.segments import Segment
+from rollout.core.segments import MAX_ID, Segment
 from rollout.db.engine import Tx
 from rollout.db.tables import segment
 
 
 def get(tx: Tx, segment_id: int) -> Segment | None:
+    if segment_id > MAX_ID:
+        return None
     row = tx.execute(sa.select(segment).where(segment.c.id == segment_id)).mappings().one_or_none()
     return Segment(**row) if row else None
 

@@ -7,6 +7,7 @@ already, for whoever writes many at once.
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from rollout.core.flags import NAME, PRODUCTION, Flag, flag_json
 from rollout.core.segments import parents_of
 from rollout.core.times import rfc3339
 from rollout.db import flags, segments
-from rollout.db.engine import Database, Tx
+from rollout.db.engine import Clock, Database, Tx
 from rollout.errors import Conflict, InvalidRequest, NotFound
 from rollout.services.authoring import (
     departures,
@@ -48,8 +49,8 @@ class Kept:
 class Flags:
     """Every method takes the environment, by default the one whose flags decide here."""
 
-    def __init__(self, database: Database, changes: Changes) -> None:
-        self._database, self._changes = database, changes
+    def __init__(self, database: Database, changes: Changes, clock: Clock = time.time) -> None:
+        self._database, self._changes, self._clock = database, changes, clock
 
     def page(
         self,
@@ -85,9 +86,8 @@ class Flags:
 
     def shown(self, flag: Flag) -> dict[str, Any]:
         """As operators see it now."""
-        with self._database.read() as tx:
-            now = self._database.now(tx)
-        return {**flag_json(flag), "asked_at": rfc3339(flag.asked_at), "stale": flag.is_stale(now)}
+        stale = flag.is_stale(int(self._clock()))
+        return {**flag_json(flag), "asked_at": rfc3339(flag.asked_at), "stale": stale}
 
     def add(
         self,

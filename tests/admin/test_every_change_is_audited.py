@@ -134,6 +134,20 @@ def test_every_route_that_changes_something_is_audited(services: Services) -> No
     )
     phases = services.plans.get(GENERATION)["phases"][:-1]
     change("PUT", f"/plans/{GENERATION}", {"phases": phases}, "plan.edited")
+    for_all = {"name": "new-editor", "strategies": [{"name": "default"}]}
+    change("POST", "/flags", {"document": for_all}, "flag.added", is_new=True)
+    change("PUT", "/flags/new-editor", {"document": {**for_all, "enabled": True}}, "flag.changed")
+    change("POST", "/flags/new-editor/archive", {}, "flag.archived")
+    change("POST", "/flags/new-editor/revive", {}, "flag.revived")
+    testers = {
+        "name": "testers",
+        "constraints": [{"contextName": "userId", "operator": "IN", "values": ["a"]}],
+    }
+    segment = change("POST", "/segments", {"document": testers}, "segment.added", is_new=True)
+    described = {**testers, "description": "who tries things first"}
+    change("PUT", f"/segments/{segment['id']}", {"document": described}, "segment.changed")
+    change("DELETE", f"/segments/{segment['id']}", {}, "segment.removed")
+
     hook = change("POST", "/webhooks", {"url": "https://example.com/hook"}, "webhook.added", is_new=True)
     change("PATCH", f"/webhooks/{hook['id']}", {"types": ["quota.threshold"]}, "webhook.changed")
     change("POST", f"/webhooks/{hook['id']}/rotate", {}, "webhook.rotated")
