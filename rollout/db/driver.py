@@ -38,13 +38,14 @@ class Statement:
 
 
 NOTHING = Statement("")
-"""Has no rows to write or to find: nothing is sent."""
+"""Has no rows to write or to find, and is not sent."""
 
 
 def run(tx: Tx, *statements: Statement) -> list[list[Row]]:
     """Carry them out in order; the rows that each answers. On PostgreSQL in one round trip, each with a snapshot of its own."""
     sent = [one for one in statements if one is not NOTHING]
-    answers = iter(_pipelined(tx, sent) if _is_postgres(tx) else [_answer(tx, one) for one in sent])
+    in_rounds = sent and _is_postgres(tx)
+    answers = iter(_pipelined(tx, sent) if in_rounds else [_answer(tx, one) for one in sent])
     return [
         [] if one is NOTHING else [_decoded(row, one.json) for row in next(answers)] for one in statements
     ]
