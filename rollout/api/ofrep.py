@@ -6,7 +6,6 @@ the project `default`.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +18,7 @@ from rollout.core.flag_answers import parse_context
 from rollout.core.flags import PRODUCTION
 from rollout.core.ofrep import evaluation, is_key
 from rollout.core.tenants import Tenant
-from rollout.errors import LedgerUnavailable, NotFound
+from rollout.errors import NotFound
 from rollout.services.flag_answers import FlagAnswers
 from rollout.services.registry import Services
 from rollout.web import streams
@@ -75,8 +74,7 @@ def evaluate_flag(name: str, body: Asked) -> Answer:
 def evaluate_flags(body: Asked, query: Refetch) -> Answer:
     context, facts, answers = _context(body), identity().facts, services().flag_answers
     if query.flagConfigEtag is not None:
-        with contextlib.suppress(LedgerUnavailable):
-            answers.catch_up(facts, query.flagConfigEtag)
+        facts = answers.catch_up(facts, query.flagConfigEtag)
     found = answers.of(PRODUCTION, context, facts, _sees)
     return unless_known(
         {

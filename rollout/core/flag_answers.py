@@ -79,7 +79,7 @@ def parse_context(said: Any) -> dict[str, Any]:
     """
     if not isinstance(said, Mapping):
         raise InvalidRequest("A context is an object.", param="context")
-    properties = said.get("properties", {})
+    properties = said.get("properties") or {}
     if not isinstance(properties, Mapping):
         raise InvalidRequest("`properties` of a context is an object.", param="context.properties")
     named = {name: text for name in NAMED_FIELDS if (text := _text(said.get(name))) is not None}

@@ -7,7 +7,6 @@ the caller's own default then stands. A gate always answers true or false, so th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ import orjson
 
 from rollout.core.decisions import Reason
 from rollout.core.flag_answers import FlagAnswer
+from rollout.core.flags import NAME
 
 Told = Literal["STATIC", "TARGETING_MATCH", "SPLIT", "DISABLED", "DEFAULT", "UNKNOWN"]
 
@@ -25,6 +25,7 @@ REASONS: Mapping[Reason, Told] = {
     "percentage": "SPLIT",
     "killed": "DISABLED",
     "tenant_halted": "DISABLED",
+    "flag_off": "DISABLED",
     "flag_unknown": "DISABLED",
     "flag_off": "DISABLED",
     "flags_stale": "UNKNOWN",
@@ -34,8 +35,6 @@ REASONS: Mapping[Reason, Told] = {
 }
 """Why a gate answers as it does, in OpenFeature's words; ours stand in `metadata`."""
 
-_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,99}")
-
 
 class _NoValue(Exception):
     """The payload is not what its type says."""
@@ -43,7 +42,7 @@ class _NoValue(Exception):
 
 def is_key(text: str) -> bool:
     """Whether a flag of this name can be asked for: clients put it into the path as it is."""
-    return _KEY.fullmatch(text) is not None
+    return NAME.fullmatch(text) is not None
 
 
 def evaluation(answer: FlagAnswer, context: Mapping[str, Any]) -> dict[str, Any]:

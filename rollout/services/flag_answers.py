@@ -17,10 +17,10 @@ from typing import Any
 import orjson
 
 from rollout.core.decisions import FEATURES, TenantFacts, context_properties
-from rollout.core.flag_answers import NEVER_THE_SAME, NO_VARIANT, FlagTraits, FlagAnswer, as_tenant, flags_of
+from rollout.core.flag_answers import NEVER_THE_SAME, NO_VARIANT, FlagAnswer, FlagTraits, as_tenant, flags_of
 from rollout.core.flags import PRODUCTION
 from rollout.db.engine import Clock
-from rollout.errors import InvalidApiKey
+from rollout.errors import InvalidApiKey, LedgerUnavailable
 from rollout.services.features import Features
 from rollout.services.state import State
 from rollout.sync.lru import LRU
@@ -103,10 +103,18 @@ class FlagAnswers:
         flags = self._view(self._state.snapshot, PRODUCTION).digest
         return hashlib.sha256(orjson.dumps([flags, gates, tenant])).hexdigest()[:32]
 
-    def catch_up(self, facts: TenantFacts, digest: str) -> None:
-        """Look for a new revision when a stream, maybe another worker's, told of a digest that is not ours. Raises LedgerUnavailable."""
-        if digest != self.digest(facts):
+    def catch_up(self, facts: TenantFacts, digest: str) -> TenantFacts:
+        """The facts as they are now, when a stream, maybe another worker's, told of a digest that is not ours.
+
+        While the database is away they stay as they were.
+        """
+        if digest == self.digest(facts):
+            return facts
+        try:
             self._state.refresh()
+            return self._state.facts(facts.tenant.id)
+        except LedgerUnavailable:
+            return facts
 
     def ticket(self, tenant_id: str) -> str:
         """What opens the tenant's stream of changes for a while; the same for half of that time."""
