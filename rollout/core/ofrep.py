@@ -27,7 +27,6 @@ REASONS: Mapping[Reason, Told] = {
     "tenant_halted": "DISABLED",
     "flag_off": "DISABLED",
     "flag_unknown": "DISABLED",
-    "flag_off": "DISABLED",
     "flags_stale": "UNKNOWN",
     "not_granted": "DEFAULT",
     "grant_expired": "DEFAULT",

@@ -22,6 +22,7 @@ PUBLIC = {
     "/edge/validate",
     "/f/<handle>",
     "/healthz",
+    "/ofrep/v1/events",
     "/openapi.json",
     "/readyz",
 }

@@ -130,6 +130,8 @@ def test_each_surface_promises_its_own_envelope(described: dict[str, Any]) -> No
     assert promised("/v1/images/generations") == "OpenAIError"
     assert promised("/v1/messages") == "AnthropicError"
     assert promised("/v1/models") == "OpenAIOrAnthropicError"
+    assert promised("/api/frontend") == "UnleashError"
+    assert promised("/ofrep/v1/evaluate/flags") == "OfrepError"
     assert promised("/api/v1/feedback") == promised("/admin/api/v1/tenants") == "Problem"
 
 
