@@ -25,7 +25,7 @@ class FlagTokenAuth:
 
     def __call__(self) -> None:
         g.flag_token = found = services().flag_tokens.identify(presented_token(), self.kind)
-        structlog.contextvars.bind_contextvars(flag_token=found.id)
+        structlog.contextvars.bind_contextvars(key=found.id)
 
 
 client = FlagTokenAuth("client")
