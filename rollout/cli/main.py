@@ -56,7 +56,15 @@ COMMANDS = {
     "holds": ("rollout.cli.holds:holds", "Reservations: list, show, settle, void."),
     "features": ("rollout.cli.features:features", "Features: list, show, revive."),
     "kill": ("rollout.cli.features:kill", "Stop a feature, for all or for one tenant."),
-    "plans": ("rollout.cli.plans:plans", "Phases: list, show, members, templates, add, set, advance, jump, restart, pause, resume, rollback."),
+    "plans": (
+        "rollout.cli.plans:plans",
+        "Phases: list, show, members, templates, add, set, advance, jump, restart, pause, resume, rollback.",
+    ),
+    "change-requests": (
+        "rollout.cli.change_requests:change_requests",
+        "Steps of plans that wait for people: list, show, approve, reject, withdraw.",
+    ),
+    "schedules": ("rollout.cli.schedules:schedules", "Steps of plans at a time: list, show, add, cancel."),
     "feedback": ("rollout.cli.feedback:feedback", "What end users say: list, show, set, figures, export."),
     "usage": ("rollout.cli.usage:usage", "What was used and what it cost."),
     "statements": ("rollout.cli.statements:statements", "What a month came to: list, show."),

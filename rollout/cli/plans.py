@@ -88,7 +88,7 @@ def add(
     as_json: bool,
 ) -> None:
     """Give FEATURE a plan."""
-    content = _json(file.read(), "--file") if file else {}
+    content = json_object(file.read(), "--file") if file else {}
     with wired() as services:
         added = services.plans.add(
             actor(),
@@ -119,9 +119,9 @@ def set_(
         raise click.UsageError("Say either --file or --patch.")
     with wired() as services:
         if file is not None:
-            step: Step = services.plans.edit_to(feature, _json(file.read(), "--file"))
+            step: Step = services.plans.edit_to(feature, json_object(file.read(), "--file"))
         else:
-            step = Edit(_json(patch or "", "--patch"))
+            step = Edit(json_object(patch or "", "--patch"))
         _submit(services, feature, step, reason, dry_run, as_json)
 
 
@@ -161,7 +161,7 @@ def jump(feature: str, phase: str, reason: str, dry_run: bool, as_json: bool) ->
 @change_options
 def restart(feature: str, patch: str | None, reason: str, dry_run: bool, as_json: bool) -> None:
     """Begin the phase anew: its figures start at nothing, nobody loses access."""
-    changes = _json(patch, "--patch") if patch else {}
+    changes = json_object(patch, "--patch") if patch else {}
     with wired() as services:
         _submit(services, feature, Restart(changes), reason, dry_run, as_json)
 
@@ -184,7 +184,8 @@ def resume(feature: str, reason: str, dry_run: bool, as_json: bool) -> None:
         _submit(services, feature, Resume(), reason, dry_run, as_json)
 
 
-def _json(text: str | bytes, option: str) -> dict[str, Any]:
+def json_object(text: str | bytes, option: str) -> dict[str, Any]:
+    """What an option says as JSON; what is none ends the command with a word about it."""
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
