@@ -7,24 +7,28 @@ from typing import Any, Literal
 
 from flask import Blueprint, request, url_for
 
+from rollout.core.decisions import GATED
 from rollout.core.exports import Row
-from rollout.core.steps import Step, parse_step
+from rollout.core.steps import Edit, Restart, Step, parse_step
+from rollout.core.templates import TEMPLATES
 from rollout.errors import Conflict, NotFound
 from rollout.services.registry import Services
 from rollout.web.exports import export
-from rollout.web.language import _, percent
+from rollout.web.language import _
 from rollout.web.operation import Answer, operation
 from rollout.web.wired import services
 
+from . import words
 from .auth import actor, editor, viewer
 from .forms import ReasonForm, attempt, read, refused
+from .phases import AUDIENCES, NewPhaseForm, PhaseForm, audience, by_field, gates, stated, written
 from .queries import ListView, PageView
 from .room import room
 
 routes = Blueprint("plans", __name__)
 
-StepName = Literal["advance", "rollback", "pause", "resume"]
-STEP = "<any(advance, rollback, pause, resume):step>"
+StepName = Literal["advance", "rollback", "jump", "restart", "pause", "resume"]
+STEP = "<any(advance, rollback, jump, restart, pause, resume):step>"
 
 COLUMNS = ("tenant", "name", "reason")
 
@@ -39,12 +43,23 @@ class MoveForm(ReasonForm):
     to: str | None = None
 
 
+class NewPlanForm(ReasonForm):
+    feature: str
+    template: str
+    four_eyes: Literal["yes", "no"] = "no"
+
+
+class FourEyesForm(ReasonForm):
+    four_eyes: Literal["yes", "no"]
+
+
+FIRST_PAGE = ListView(cursor=None, limit=50)
+
+
 @routes.get("/plans")
 @operation("Where each feature stands among its phases", auth=viewer, query=PageView)
 def show_plans(query: PageView) -> Answer:
-    plans = services().plans.list()
-    counts = {plan["feature"]: services().plans.count(plan["feature"]) for plan in plans}
-    return room("plans.html", plans=plans, counts=counts, stopped=services().features.stopped())
+    return _list()
 
 
 @routes.get("/plans/<feature>")
@@ -63,50 +78,114 @@ def show_move(feature: str, step: StepName, query: MoveView) -> Answer:
 
 
 @routes.post(f"/plans/<feature>/{STEP}")
-@operation("Advance a plan, roll it back, pause or resume it", auth=editor)
+@operation("Take a step of a plan", auth=editor)
 def move_plan(feature: str, step: StepName) -> Answer:
+    def act() -> None:
+        form = read(MoveForm)
+        _submit(feature, _step(step, form.to), form)
+
     def again() -> Answer:
         """Whoever came second sees where it stands now; a form that lacks something is shown again."""
         problem = refused()
         if problem and isinstance(problem.error, Conflict):
-            return _shown(feature, ListView(cursor=None, limit=50))
+            return _shown(feature, FIRST_PAGE)
         return _confirm(feature, step, request.form.get("to"))
 
-    return attempt(lambda: _move(feature, step), then=url_for(".show_plan", feature=feature), again=again)
+    return attempt(act, then=url_for(".show_plan", feature=feature), again=again)
 
 
-def audience(stated: Mapping[str, Any]) -> str:
-    """Whom a phase lets in, in words."""
-    match stated:
-        case {"kind": "granted", "cohorts": cohorts}:
-            return _("tenants with a grant in the cohort %(cohorts)s", cohorts=", ".join(cohorts))
-        case {"kind": "granted"}:
-            return _("tenants with a grant")
-        case {"kind": "segment", "constraints": constraints}:
-            return _("tenants with %(attributes)s", attributes=_conditions(constraints))
-        case {"kind": "percentage", "basis_points": points, "filter": constraints}:
-            share, attributes = percent(points / 10_000), _conditions(constraints)
-            return _("%(share)s of the tenants with %(attributes)s", share=share, attributes=attributes)
-        case {"kind": "percentage", "basis_points": points}:
-            return _("%(share)s of all tenants, always the same ones", share=percent(points / 10_000))
-        case _:
-            return _("every tenant")
+@routes.post("/plans")
+@operation("Give a feature a plan, from a template", auth=editor)
+def add_plan() -> Answer:
+    def act() -> None:
+        form = read(NewPlanForm)
+        services().plans.add(
+            actor(), form.feature, form.reason, template=form.template, four_eyes=form.four_eyes == "yes"
+        )
+
+    then = url_for(".show_plan", feature=request.form.get("feature", ""))
+    return attempt(act, then=then, again=lambda: _list())
 
 
-def _conditions(constraints: list[Mapping[str, Any]]) -> str:
-    return ", ".join(
-        f"{item['contextName']} {item['operator']} {item.get('value') or ' '.join(item['values'])}"
-        for item in constraints
+@routes.post("/plans/<feature>/four-eyes")
+@operation("Have the steps of a plan wait for a second person, or not", auth=editor)
+def change_four_eyes(feature: str) -> Answer:
+    def act() -> None:
+        form = read(FourEyesForm)
+        _submit(feature, Edit({"four_eyes": form.four_eyes == "yes"}), form)
+
+    return attempt(
+        act, then=url_for(".show_plan", feature=feature), again=lambda: _shown(feature, FIRST_PAGE)
     )
 
 
-def _move(feature: str, step: StepName) -> None:
-    form = read(MoveForm)
-    services().change_requests.submit(actor(), feature, _step(step, form.to), form.reason, based_on=form.version)
+@routes.get("/plans/<feature>/new-phase")
+@operation("A phase to come", auth=editor, query=PageView)
+def show_new_phase(feature: str, query: PageView) -> Answer:
+    return _phase(feature, None)
+
+
+@routes.post("/plans/<feature>/new-phase")
+@operation("Add a phase to a plan", auth=editor)
+def add_phase(feature: str) -> Answer:
+    def act() -> None:
+        form = read(NewPhaseForm)
+        with by_field():
+            phase = stated(form, {"after": form.after})
+            _submit(feature, Edit({"phases": {form.key: phase}}), form)
+
+    return attempt(act, then=url_for(".show_plan", feature=feature), again=lambda: _phase(feature, None))
+
+
+@routes.get("/plans/<feature>/phases/<key>")
+@operation("What a phase says", auth=viewer, query=PageView)
+def show_phase(feature: str, key: str, query: PageView) -> Answer:
+    return _phase(feature, key)
+
+
+@routes.post("/plans/<feature>/phases/<key>")
+@operation("Change what a phase says; the one at which the plan stands begins anew with it", auth=editor)
+def change_phase(feature: str, key: str) -> Answer:
+    def act() -> None:
+        form = read(PhaseForm)
+        plan = services().plans.get(feature)
+        with by_field():
+            phases = [stated(form, one) if one["key"] == key else one for one in plan["phases"]]
+            edit = services().plans.edit_to(feature, {**plan, "phases": phases})
+            changed = edit.patch.get("phases", {}).get(key, {})
+            restarts = key == plan["run"]["phase"] and set(changed) - {"title"}
+            _submit(feature, Restart(changed) if restarts else edit, form)
+
+    return attempt(act, then=url_for(".show_plan", feature=feature), again=lambda: _phase(feature, key))
+
+
+@routes.post("/plans/<feature>/phases/<key>/remove")
+@operation("Remove a phase that is not open", auth=editor)
+def remove_phase(feature: str, key: str) -> Answer:
+    def act() -> None:
+        form = read(ReasonForm)
+        _submit(feature, Edit({"phases": {key: None}}), form)
+
+    return attempt(act, then=url_for(".show_plan", feature=feature), again=lambda: _phase(feature, key))
+
+
+def _submit(feature: str, step: Step, form: ReasonForm) -> None:
+    services().change_requests.submit(actor(), feature, step, form.reason, based_on=form.version)
 
 
 def _step(name: StepName, to: str | None) -> Step:
     return parse_step({"do": name, **({"to": to} if to else {})})
+
+
+def _list() -> Answer:
+    plans = services().plans.list()
+    counts = {plan["feature"]: services().plans.count(plan["feature"]) for plan in plans}
+    without = [feature for feature in GATED if feature not in counts]
+    stopped = services().features.stopped()
+    templates = [(name, words.template(name)) for name in TEMPLATES]
+    return room(
+        "plans.html", plans=plans, counts=counts, stopped=stopped, without=without, templates=templates
+    )
 
 
 def _shown(feature: str, query: ListView) -> Answer:
@@ -118,6 +197,26 @@ def _shown(feature: str, query: ListView) -> Answer:
         **_inside(feature, query),
         stopped=feature in services().features.stopped(),
         audience=audience,
+        gates=gates,
+    )
+
+
+def _phase(feature: str, key: str | None) -> Answer:
+    """The form of a phase; without `key`, of one to come."""
+    plan = services().plans.get(feature)
+    positions = _positions(plan)
+    if key is not None and key not in positions:
+        raise NotFound(f"The plan of {feature} has no phase {key!r}.", param="phase")
+    phase = None if key is None else plan["phases"][positions[key]]
+    return room(
+        "phase.html",
+        plan=plan,
+        phase=phase,
+        values=written(phase) if phase else {},
+        said=[audience(phase["audience"]), *gates(phase)] if phase else [],
+        followed=_followed(plan["phases"]),
+        kinds=[(kind, _(text)) for kind, text in AUDIENCES.items()],
+        vendors=services().plans.vendors(feature),
     )
 
 
@@ -146,6 +245,16 @@ def _confirm(feature: str, step: StepName, to: str | None) -> Answer:
         next=foreseen.after.run.phase,
         tenants=foreseen.tenants,
     )
+
+
+def _followed(phases: list[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Behind which phases a new one may stand: the last that is open, and those to come; nothing follows everyone."""
+    open_ones = sum(phase["open"] for phase in phases)
+    return [
+        (phase["key"], phase["title"])
+        for phase in phases[open_ones - 1 :]
+        if phase["audience"]["kind"] != "all"
+    ]
 
 
 def _positions(plan: Mapping[str, Any]) -> dict[str, int]:

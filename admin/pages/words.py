@@ -130,6 +130,13 @@ FEATURES: Mapping[str, str] = {
     "image-analysis": N_("Image analysis"),
 }
 
+TEMPLATES: Mapping[str, str] = {
+    "partner_beta": N_("Your own people, partners by grant, a program, a growing share of all, everyone"),
+    "percentage": N_("A growing share of all tenants, then everyone"),
+    "internal_first": N_("Your own people, then everyone"),
+}
+"""What a plan can begin with."""
+
 SOURCES: Mapping[str, str] = {
     "usage": N_("by what the vendor told"),
     "price_list": N_("by the price list"),
@@ -186,7 +193,10 @@ ACTIONS: Mapping[str, str] = {
     "meter.changed": N_("Meter changed"),
     "plan.added": N_("Plan added"),
     "plan.advanced": N_("Plan advanced"),
+    "plan.edited": N_("Plan changed"),
+    "plan.jumped": N_("Plan jumped"),
     "plan.paused": N_("Plan paused"),
+    "plan.restarted": N_("Phase begun anew"),
     "plan.resumed": N_("Plan resumed"),
     "plan.rolled_back": N_("Plan rolled back"),
     "tenant.active": N_("Tenant activated"),
@@ -270,6 +280,10 @@ def role(code: str) -> str:
 
 def feature(code: str) -> str:
     return _said(FEATURES, code)
+
+
+def template(code: str) -> str:
+    return _said(TEMPLATES, code)
 
 
 def source(code: str) -> str:

@@ -152,6 +152,10 @@ class Plans:
             for name in TEMPLATES
         ]
 
+    def vendors(self, feature: str) -> list[str]:
+        """Those that have a model of the feature."""
+        return sorted({model.vendor for model in self._catalogue.models if model.feature == feature})
+
     def list(self) -> list[dict[str, Any]]:
         with self._database.read() as tx:
             return [plan_json(running) for _, running in sorted(plans.all_(tx).items())]
@@ -248,13 +252,13 @@ class Plans:
 
     def _check_vendors(self, plan: Plan, before: Sequence[Phase]) -> None:
         """Raises InvalidRequest for a phase that now names a vendor without a model of the feature: its members could use nothing."""
-        known = {model.vendor for model in self._catalogue.models if model.feature == plan.feature}
+        known = self.vendors(plan.feature)
         named = {phase.vendors for phase in before}
         for phase in plan.phases:
-            unknown = set(phase.vendors or ()) - known
+            unknown = set(phase.vendors or ()) - set(known)
             if unknown and phase.vendors not in named:
                 raise InvalidRequest(
-                    f"{min(unknown)} has no model of {plan.feature}; {', '.join(sorted(known))} do.",
+                    f"{min(unknown)} has no model of {plan.feature}; {', '.join(known)} do.",
                     param=f"phases.{phase.key}.vendors",
                 )
 

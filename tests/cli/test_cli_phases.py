@@ -105,7 +105,7 @@ def test_a_plan_is_moved_by_command(rollout: Run, services: SimpleNamespace) -> 
     assert rollout("plans", "pause", GENERATION, "--reason", "wait").exit_code == 0
     assert rollout("plans", "advance", GENERATION, "--reason", "go").exit_code == 3
     assert rollout("plans", "resume", GENERATION, "--reason", "go on").exit_code == 0
-    assert services.plans.get(GENERATION)["run"]["phase"] == "percentage"
+    assert services.plans.get(GENERATION)["run"]["phase"] == "percentage_50"
 
 
 def test_plans_are_listed_and_shown(rollout: Run) -> None:
@@ -121,10 +121,20 @@ def test_plans_are_listed_and_shown(rollout: Run) -> None:
 def test_why_a_tenant_is_out(rollout: Run, services: SimpleNamespace) -> None:
     told = rollout("explain", "globex").stdout
     assert told.startswith("Off: private_beta lets in tenants with a grant")
-    assert "On with a grant (private_beta, open)." in told
+    assert "On with a grant." in told
     services.grants.add(ALICE, "globex", GENERATION, "partner")
     assert (
         json.loads(rollout("explain", "globex", GENERATION, "--json").stdout)["decision"]["allowed"] is True
     )
     assert "No plan" in rollout("explain", "globex", "image-analysis").stdout
     assert rollout("explain", "nobody").exit_code == 3
+
+
+def test_why_a_tenant_was_out_at_a_time_past(rollout: Run, services: SimpleNamespace, clock: Any) -> None:
+    clock.advance(86_400)
+    services.grants.add(ALICE, "globex", GENERATION, "partner")
+    assert rollout("explain", "globex").stdout.startswith("On: granted")
+    then = rollout("explain", "globex", "--at", "2026-11-22T23:00:00+07:00")
+    assert then.stdout.startswith("Off: private_beta lets in tenants with a grant")
+    assert rollout("explain", "globex", "--at", "2026-11-22").exit_code == 3
+    assert rollout("explain", "globex", "--at", "2027-11-22").exit_code == 3
