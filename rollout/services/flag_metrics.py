@@ -114,6 +114,7 @@ class FlagMetrics:
     ) -> list[FlagMetric]:
         """What was counted of a flag within so many hours, newest first, an app each; from behind `cursor`. Raises InvalidRequest."""
         after = None if cursor is None else _parse_metric_cursor(cursor)
+        self.flush()
         with self._database.read() as tx:
             since = int(self._database.now(tx)) - hours * HOUR
             return flag_metrics.page(tx, environment, flag, since=since, after=after, limit=limit)
@@ -123,6 +124,7 @@ class FlagMetrics:
     ) -> list[FlagClient]:
         """Processes that asked lately, in order of environment, app and instance, from behind `cursor`. Raises InvalidRequest."""
         after = None if cursor is None else _parse_client_cursor(cursor)
+        self.flush()
         with self._database.read() as tx:
             return flag_clients.page(tx, environment=environment, after=after, limit=limit)
 
