@@ -70,6 +70,7 @@ def navigation() -> list[tuple[str, str, str]]:
         ("holds", _("Holds")),
         ("statements", _("Statements")),
         ("ledger", _("Ledger")),
+        ("flag_tokens", _("Flag tokens")),
         ("webhooks", _("Webhooks")),
         ("jobs", _("Jobs")),
         ("feedback", _("Feedback")),
