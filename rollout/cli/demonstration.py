@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import secrets
@@ -20,6 +21,7 @@ from rollout.cli import history
 from rollout.core.audit import Actor
 from rollout.core.catalogue import Catalogue
 from rollout.core.decisions import ANALYSIS, GENERATION
+from rollout.core.flag_tokens import KINDS, Kind, NewFlagToken
 from rollout.core.sessions import sign_in_url
 from rollout.core.tenants import Mode, NewKey, Tenant
 from rollout.core.tokens import NewToken
@@ -105,6 +107,7 @@ def seed(settings: Settings) -> dict[str, Any]:
             "console": _console(services, settings),
             "models": _models(services.catalogue, providers.connect(settings)),
             "admin": admin,
+            "unleash": {"url": f"{settings.url}/api", **_flag_tokens(services, kept)},
             "tenants": tenants,
         }
 
@@ -180,6 +183,8 @@ def _commands(settings: Settings, seeded: dict[str, Any]) -> Iterator[tuple[str,
         f"{_rollout(settings)} grants add globex {GENERATION} --reason 'a good use case'",
     )
     yield "what initech has left", f"curl -s {url}/api/v1/quotas -H 'Authorization: Bearer {keys['initech']}'"
+    asks = f"curl -s {url}/api/client/features -H 'Authorization: {seeded['unleash']['client_token']}'"
+    yield "what Unleash's SDKs are given", asks
     yield "the books", f"{_rollout(settings)} ledger verify"
 
 
@@ -247,6 +252,21 @@ def _new_key(services: Services, tenant: Tenant, mode: Mode) -> str:
 
 def _new_token(services: Services) -> str:
     return str(services.tokens.add(ACTOR, NewToken("demo", "admin"), REASON).secret)
+
+
+def _flag_tokens(services: Services, kept: dict[str, Any]) -> dict[str, str]:
+    """A token for servers, and one for acme's frontends; those of an earlier demo stay as long as they open."""
+    before, found = kept.get("unleash", {}), dict[str, str]()
+    for kind in KINDS:
+        text = before.get(f"{kind}_token")
+        opens = _opens(functools.partial(services.flag_tokens.identify, kind=kind), text)
+        found[f"{kind}_token"] = text if opens else _new_flag_token(services, kind)
+    return found
+
+
+def _new_flag_token(services: Services, kind: Kind) -> str:
+    new = NewFlagToken(f"demo {kind}", kind, tenant_id="acme" if kind == "frontend" else None)
+    return str(services.flag_tokens.add(ACTOR, new, REASON).secret)
 
 
 def _password(services: Services, kept: str | None) -> str:
