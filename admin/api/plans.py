@@ -14,6 +14,8 @@ from rollout.web.operation import Answer, Shape, operation
 from rollout.web.wired import services
 
 from .auth import actor, editor, viewer
+from .change_requests import ChangeRequestOut
+from .schedules import ScheduleOut
 from .tenants import Reason
 
 routes = Blueprint("plans", __name__)
@@ -83,8 +85,20 @@ class PlanOut(Shape):
     phases: list[dict[str, Any]]
 
 
-class PlanWithRuns(PlanOut):
+class WaitsFor(Shape):
+    """What must be true before the plan goes on: `conditions` of gates, met or not, people, and change requests that wait for them."""
+
+    conditions: list[dict[str, Any]]
+    approvals_needed: int
+    change_requests: list[ChangeRequestOut]
+
+
+class PlanShown(PlanOut):
+    """`schedules`: what is to come, and what a person must decide on."""
+
     runs: list[RunOut]
+    waits_for: WaitsFor
+    schedules: list[ScheduleOut]
 
 
 class Came(Shape):
@@ -121,10 +135,14 @@ def add_plan(body: NewPlan) -> Answer:
 
 
 @routes.get("/plans/<feature>")
-@operation("Show a plan: its phases, where it stands, and its runs", auth=viewer, answer=PlanWithRuns)
+@operation(
+    "Show a plan: its phases, its runs, where it stands and what it waits for", auth=viewer, answer=PlanShown
+)
 def show_plan(feature: str) -> Answer:
     plan = services().plans.get(feature)
-    return versioned(plan, plan["version"])
+    waits_for = services().change_requests.waits_for(feature)
+    schedules = services().schedules.open_of(feature)
+    return versioned({**plan, "waits_for": waits_for, "schedules": schedules}, plan["version"])
 
 
 @routes.put("/plans/<feature>")
