@@ -81,6 +81,7 @@ from rollout.services.sandbox import Sandbox
 from rollout.services.schedules import Schedules
 from rollout.services.segments import Segments
 from rollout.services.sessions import Sessions
+from rollout.services.simulations import Simulations
 from rollout.services.state import State
 from rollout.services.statements import Statements
 from rollout.services.tenants import Tenants
@@ -132,7 +133,7 @@ def build(
     features = Features(database, changes, state, ledger, workers, clock=clock)
     plans = Plans(database, changes, models, new_id)
     change_requests = ChangeRequests(database, changes, plans, new_id)
-    passwords = Passwords()
+    passwords, meters = Passwords(), Meters(database, changes, new_id)
     statements = Statements(database)
     vendors = providers.connect(settings) if connect else providers.Disconnected()
     blobs = FileBlobs(settings.blob_folder)
@@ -159,7 +160,7 @@ def build(
         sessions=Sessions(database, secret, clock, passwords),
         grants=Grants(database, changes, new_id),
         access=Access(database, changes, new_id),
-        meters=Meters(database, changes, new_id),
+        meters=meters,
         alerts=Alerts(database),
         topups=TopUps(database, changes, ledger, new_id),
         adjustments=Adjustments(database, changes, ledger, new_id),
@@ -174,6 +175,7 @@ def build(
         upstream=upstream,
         flag_pushes=FlagPushes(database, changes, new_id, upstream, _unleash_admin(settings)),
         explain=Explain(database, state, features),
+        simulations=Simulations(database, meters),
         generate=Generate(
             features,
             ledger,

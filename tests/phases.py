@@ -16,6 +16,8 @@ from rollout.services.explain import Explain
 from rollout.services.features import Features
 from rollout.services.ids import new_id
 from rollout.services.ledger import Ledger
+from rollout.services.meters import Meters
+from rollout.services.simulations import Simulations
 from rollout.services.workers import Worker, Workers
 
 
@@ -30,6 +32,8 @@ def wire_phases(
         database, Changes(database), services.state, services.ledger, services.workers, clock=clock
     )
     services.explain = Explain(database, services.state, services.features)
+    services.meters = Meters(database, Changes(database), new_id)
+    services.simulations = Simulations(database, services.meters)
     return services
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,8 +24,8 @@ def tenant(tx: Tx, tenant_id: str, until: int) -> Mapping[str, Any] | None:
 
 
 def grant(tx: Tx, tenant_id: str, feature: str, until: int) -> Mapping[str, Any] | None:
-    about = audit.c.after["feature"].as_string() == feature
-    return _last(tx, until, audit.c.tenant_id == tenant_id, audit.c.action.startswith("grant."), about)
+    which = (audit.c.tenant_id == tenant_id, audit.c.action.startswith("grant."), _of_feature(feature))
+    return _last(tx, until, *which)
 
 
 def kill(tx: Tx, feature: str, tenant_id: str | None, until: int) -> Mapping[str, Any] | None:
@@ -41,6 +41,17 @@ def plans(tx: Tx, feature: str, until: int) -> Iterator[Mapping[str, Any]]:
     yield from tx.execute(query).scalars()
 
 
+def changes(tx: Tx, feature: str, since: int) -> Sequence[Mapping[str, Any]]:
+    """What changed tenants and their grants of the feature from the `seq` `since` on, oldest first."""
+    of_grant = audit.c.action.startswith("grant.") & _of_feature(feature)
+    query = (
+        sa.select(audit.c.at, audit.c.action, audit.c.tenant_id, audit.c.before, audit.c.after)
+        .where(audit.c.seq >= since, audit.c.action.startswith("tenant.") | of_grant)
+        .order_by(audit.c.seq)
+    )
+    return [dict(row) for row in tx.execute(query).mappings()]
+
+
 def _last(tx: Tx, until: int, *which: sa.ColumnElement[bool]) -> Mapping[str, Any] | None:
     found: Mapping[str, Any] | None = tx.execute(_before(until, *which).limit(1)).scalar()
     return found
@@ -48,3 +59,8 @@ def _last(tx: Tx, until: int, *which: sa.ColumnElement[bool]) -> Mapping[str, An
 
 def _before(until: int, *which: sa.ColumnElement[bool]) -> sa.Select[Any]:
     return sa.select(audit.c.after).where(audit.c.seq < until, *which).order_by(audit.c.seq.desc())
+
+
+def _of_feature(feature: str) -> sa.ColumnElement[bool]:
+    about: sa.ColumnElement[bool] = audit.c.after["feature"].as_string() == feature
+    return about

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from rollout.core.contents import parse_phase
@@ -93,6 +95,58 @@ def _run(row: Mapping[str, Any]) -> Run:
         left,
         row.get("open_to"),
     )
+
+
+@dataclass(frozen=True)
+class Past:
+    """What a tenant was and had been given, from each of `since` (UTC epoch seconds, in order) on; None: it was not there."""
+
+    since: Sequence[int]
+    facts: Sequence[TenantFacts | None]
+
+    def at(self, moment: int) -> TenantFacts | None:
+        position = bisect_right(self.since, moment) - 1
+        return self.facts[position] if position >= 0 else None
+
+
+def pasts_of(tx: Tx, feature: str, known: Mapping[str, TenantFacts], since: int, now: int) -> dict[str, Past]:
+    """Of those who from `since` to `now` changed, or had a grant that began or ended by its time; `known` are the tenants as they are.
+
+    Without stops: `Past` tells what plans look at.
+    """
+    rows: dict[str, list[Mapping[str, Any]]] = {
+        tenant_id: [] for tenant_id, one in known.items() if _turns(one.grants.get(feature), since, now)
+    }
+    for row in history.changes(tx, feature, audit.first_since(tx, since)):
+        if row["tenant_id"] in known:
+            rows.setdefault(row["tenant_id"], []).append(row)
+    return {tenant_id: _past(known[tenant_id], feature, changes) for tenant_id, changes in rows.items()}
+
+
+def _turns(grant: Grant | None, since: int, now: int) -> bool:
+    moments = (grant.starts_at, grant.expires_at) if grant else ()
+    return any(moment is not None and since < moment <= now for moment in moments)
+
+
+def _past(known: TenantFacts, feature: str, changes: Sequence[Mapping[str, Any]]) -> Past:
+    """From what there is now back to what was before the first change."""
+    tenant: Tenant | None = known.tenant
+    grant = known.grants.get(feature)
+    found: list[tuple[int, TenantFacts | None]] = []
+    for change in reversed(changes):
+        found.append((change["at"], _having(tenant, grant)))
+        before = change["before"]
+        if change["action"].startswith("tenant."):
+            tenant = restored(Tenant, before) if before else None
+        else:
+            grant = restored(Grant, before) if before else None
+    found.append((0, _having(tenant, grant)))
+    found.reverse()
+    return Past([at for at, _ in found], [facts for _, facts in found])
+
+
+def _having(tenant: Tenant | None, grant: Grant | None) -> TenantFacts | None:
+    return TenantFacts(tenant, {grant.feature: grant} if grant else {}) if tenant else None
 
 
 def restored(kind: type[T], row: Mapping[str, Any]) -> T:

@@ -42,6 +42,7 @@ from rollout.services.schedules import Schedules
 from rollout.services.segments import Segments
 from rollout.services.sessions import Sessions
 from rollout.services.state import State
+from rollout.services.simulations import Simulations
 from rollout.services.statements import Statements
 from rollout.services.tenants import Tenants
 from rollout.services.tokens import Tokens
@@ -93,6 +94,7 @@ class Services:
     upstream: UpstreamFlags | None
     flag_pushes: FlagPushes
     explain: Explain
+    simulations: Simulations
     workers: Workers
     generate: Generate
     analyze: Analyze

@@ -55,10 +55,10 @@ def test_any_past_moment_is_explained_as_it_was_at_that_time(services: SimpleNam
 
 
 def _acts(services: SimpleNamespace, clock: Any) -> list[Any]:
-    plans, grants, features, tenants = services.plans, services.grants, services.features, services.tenants
+    grants, features, tenants = services.grants, services.features, services.tenants
 
     def step(step: Any) -> Any:
-        return lambda: plans.step(BOB, GENERATION, step, "on we go")
+        return lambda: services.change_requests.submit(BOB, GENERATION, step, "on we go")
 
     def grant(tenant: str, cohort: str | None, seconds: int | None) -> Any:
         def give() -> None:
