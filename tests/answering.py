@@ -33,7 +33,7 @@ def wire_answers(database: Database, clock: Clock) -> SimpleNamespace:
     services.flag_tokens = FlagTokens(database, Changes(database), state, SECRET, services.new_id, clock)
     services.flag_metrics = FlagMetrics(database, state, clock)
     services.flag_answers = FlagAnswers(state, services.features, SECRET, clock)
-    services.draining = lambda: False
+    services.draining, services.clock = (lambda: False), clock
     return services
 
 
