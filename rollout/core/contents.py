@@ -73,7 +73,7 @@ def parse_phase(data: Any, feature: str, at: str) -> Phase:
         key,
         _title(data.get("title"), f"{at}.title"),
         parse_audience(data.get("audience"), f"{at}.audience"),
-        parse_quota(data.get("quota") or [], feature, key, f"{at}.quota"),
+        parse_quota([] if data.get("quota") is None else data["quota"], feature, key, f"{at}.quota"),
         _vendors(data.get("vendors"), f"{at}.vendors"),
         **{
             kind: None if data.get(kind) is None else parse_gate(data[kind], f"{at}.{kind}", kind)
