@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +22,8 @@ from rollout.cli import plans as plans_module
 from rollout.cli.context import refusals
 from rollout.core.decisions import GENERATION
 from rollout.db.engine import Database
+from rollout.db.tables import phase, phase_run, plan
+from rollout.services.changes import Changes
 
 Run = Callable[..., Result]
 
@@ -116,6 +119,56 @@ def test_plans_are_listed_and_shown(rollout: Run) -> None:
     ]
     assert "wider_beta" in rollout("plans", "show", GENERATION).stdout
     assert json.loads(rollout("plans", "show", GENERATION, "--json").stdout)["run"]["run"] == 1
+
+
+def test_a_plan_is_written_by_command(rollout: Run, services: SimpleNamespace, tmp_path: Path) -> None:
+    patch = {"phases": {"percentage": {"audience": {"basis_points": 1250}}}}
+    edited = rollout("plans", "set", GENERATION, "--patch", json.dumps(patch), "--reason", "slower", "--json")
+    assert json.loads(edited.stdout)["phases"][3]["audience"]["basis_points"] == 1250
+    content = tmp_path / "plan.json"
+    shown = json.loads(rollout("plans", "show", GENERATION, "--json").stdout)
+    content.write_text(json.dumps({**shown, "phases": shown["phases"][:-1]}))
+    assert (
+        rollout("plans", "set", GENERATION, "--file", str(content), "--reason", "no end yet").exit_code == 0
+    )
+    assert services.plans.get(GENERATION)["phases"][-1]["key"] == "percentage_50"
+    locked = rollout("plans", "set", GENERATION, "--patch", '{"phases": {"internal": null}}', "--reason", "x")
+    assert locked.exit_code == 3
+    assert "internal is open: it cannot be removed. (phases.internal)" in locked.stderr
+    for wrong in (["--patch", "{"], ["--patch", "[]"], [], ["--patch", "{}", "--file", str(content)]):
+        assert rollout("plans", "set", GENERATION, *wrong, "--reason", "x").exit_code == 2
+
+
+def test_a_plan_jumps_and_begins_anew_by_command(rollout: Run, services: SimpleNamespace) -> None:
+    jumped = rollout("plans", "jump", GENERATION, "general_availability", "--reason", "launch")
+    assert (
+        jumped.stderr == f"{GENERATION} in general_availability: 2 tenants gain access, 0 lose it (of all)\n"
+    )
+    restarted = rollout("plans", "restart", GENERATION, "--patch", '{"title": "For all"}', "--reason", "anew")
+    assert restarted.exit_code == 0
+    assert services.plans.get(GENERATION)["phases"][-1]["title"] == "For all"
+
+
+def test_with_four_eyes_a_command_says_that_its_step_waits(rollout: Run) -> None:
+    rollout("plans", "set", GENERATION, "--patch", '{"four_eyes": true}', "--reason", "we are more now")
+    waits = rollout("plans", "advance", GENERATION, "--reason", "ready", "--json")
+    assert waits.stderr == f"advance of {GENERATION} waits for approval: {json.loads(waits.stdout)['id']}\n"
+
+
+def test_plans_begin_from_templates(rollout: Run, services: SimpleNamespace) -> None:
+    assert "partner_beta" in rollout("plans", "templates").stdout
+    told = json.loads(rollout("plans", "templates", "--json").stdout)
+    assert told[1]["phases"][0]["audience"] == {"kind": "percentage", "basis_points": 100}
+    again = rollout("plans", "add", GENERATION, "--template", "percentage", "--reason", "again")
+    assert (again.exit_code, "has a plan already" in again.stderr) == (3, True)
+    with Changes(services.database).begin(ALICE, "make room") as change:
+        for table in (plan, phase, phase_run):
+            change.tx.execute(table.delete())
+    begun = rollout(
+        "plans", "add", GENERATION, "--template", "internal_first", "--four-eyes", "--reason", "begin"
+    )
+    assert begun.stderr == f"plan of {GENERATION} added\n"
+    assert services.plans.get(GENERATION)["four_eyes"] is True
 
 
 def test_why_a_tenant_is_out(rollout: Run, services: SimpleNamespace) -> None:
