@@ -15,7 +15,7 @@ from pydantic import Field
 from rollout.core.gates import CONDITIONS, Kind
 from rollout.core.times import epoch, rfc3339
 from rollout.errors import Conflict, InvalidRequest
-from rollout.web.language import N_, _, moment, money, percent
+from rollout.web.language import N_, _, moment, money, number, percent
 
 from . import typed
 from .forms import LocalMoment, ReasonForm
@@ -162,12 +162,27 @@ def audience(said: Mapping[str, Any]) -> str:
 
 def gates(phase: Mapping[str, Any]) -> list[str]:
     """What must be true of a phase, in words."""
-    said: list[str] = [
-        Markup(_(SAID[kind, name])) % {"value": _shown(name, value)}
-        for kind in CONDITIONS
-        for name, value in (phase[kind] or {}).items()
+    said = [
+        condition(kind, name, value) for kind in CONDITIONS for name, value in (phase[kind] or {}).items()
     ]
     return [*said, *([_("then moves on by itself")] if phase["moves_on"] else [])]
+
+
+def condition(kind: Kind, name: str, wanted: Any) -> str:
+    """One of them, in words."""
+    return Markup(_(SAID[kind, name])) % {"value": measured(name, wanted)}
+
+
+def measured(name: str, value: Any) -> Any:
+    """What a condition wants, or what there is of it, as the reader writes it; a time in RFC 3339."""
+    match name:
+        case "not_before":
+            return moment(value)
+        case "seconds":
+            return f"{value / 3600:.4g}"
+        case "usd_micro_per_image":
+            return money(value)
+    return percent(value / 100, 2) if name.endswith("_percent") else number(value)
 
 
 def _audience(form: PhaseForm) -> dict[str, Any]:
@@ -179,12 +194,13 @@ def _audience(form: PhaseForm) -> dict[str, Any]:
             return {"kind": "segment", "constraints": _parsed_conditions(form.conditions)}
         case "percentage":
             filters = _parsed_conditions(form.conditions)
-            points = {"kind": "percentage", "basis_points": _points(form.share)}
+            points = {"kind": "percentage", "basis_points": basis_points(form.share)}
             return {**points, **({"filter": filters} if filters else {})}
     return {"kind": "all"}
 
 
-def _points(share: str) -> int:
+def basis_points(share: str) -> int:
+    """`12.5` or `12.5 %` -> 1250. Raises InvalidRequest."""
     try:
         points = Decimal(share.strip().rstrip("%").strip()) * 100
         if points == int(points):
@@ -282,14 +298,3 @@ def _typed(name: str, value: Any) -> str:
         case "usd_micro_per_image":
             return typed.amount(value, "usd_micro")
     return str(value)
-
-
-def _shown(name: str, value: Any) -> Any:
-    match name:
-        case "not_before":
-            return moment(value)
-        case "seconds":
-            return f"{value / 3600:g}"
-        case "usd_micro_per_image":
-            return money(value)
-    return percent(value / 100, 2) if name.endswith("_percent") else value

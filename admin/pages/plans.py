@@ -9,7 +9,7 @@ from flask import Blueprint, request, url_for
 
 from rollout.core.decisions import GATED
 from rollout.core.exports import Row
-from rollout.core.steps import Edit, Restart, Step, parse_step
+from rollout.core.steps import STEPS, Edit, Restart, Step, parse_step
 from rollout.core.templates import TEMPLATES
 from rollout.errors import Conflict, NotFound
 from rollout.services.registry import Services
@@ -21,7 +21,18 @@ from rollout.web.wired import services
 from . import words
 from .auth import actor, editor, viewer
 from .forms import ReasonForm, attempt, read, refused
-from .phases import AUDIENCES, NewPhaseForm, PhaseForm, audience, by_field, gates, stated, written
+from .phases import (
+    AUDIENCES,
+    NewPhaseForm,
+    PhaseForm,
+    audience,
+    by_field,
+    condition,
+    gates,
+    measured,
+    stated,
+    written,
+)
 from .queries import ListView, PageView
 from .room import room
 
@@ -68,7 +79,7 @@ def show_plan(feature: str, query: ListView) -> Answer:
     if query.format is not None:
         services().plans.get(feature)
         return export(query.format, f"{feature}-tenants", COLUMNS, _members(services(), feature))
-    return _shown(feature, query)
+    return shown(feature, query)
 
 
 @routes.get(f"/plans/<feature>/{STEP}")
@@ -88,7 +99,7 @@ def move_plan(feature: str, step: StepName) -> Answer:
         """Whoever came second sees where it stands now; a form that lacks something is shown again."""
         problem = refused()
         if problem and isinstance(problem.error, Conflict):
-            return _shown(feature, FIRST_PAGE)
+            return shown(feature)
         return _confirm(feature, step, request.form.get("to"))
 
     return attempt(act, then=url_for(".show_plan", feature=feature), again=again)
@@ -114,9 +125,7 @@ def change_four_eyes(feature: str) -> Answer:
         form = read(FourEyesForm)
         _submit(feature, Edit({"four_eyes": form.four_eyes == "yes"}), form)
 
-    return attempt(
-        act, then=url_for(".show_plan", feature=feature), again=lambda: _shown(feature, FIRST_PAGE)
-    )
+    return attempt(act, then=url_for(".show_plan", feature=feature), again=lambda: shown(feature))
 
 
 @routes.get("/plans/<feature>/new-phase")
@@ -188,7 +197,8 @@ def _list() -> Answer:
     )
 
 
-def _shown(feature: str, query: ListView) -> Answer:
+def shown(feature: str, query: ListView = FIRST_PAGE) -> Answer:
+    """The page of a plan; on its first page of tenants, as a rule."""
     plan = services().plans.get(feature)
     return room(
         "plan.html",
@@ -198,6 +208,12 @@ def _shown(feature: str, query: ListView) -> Answer:
         stopped=feature in services().features.stopped(),
         audience=audience,
         gates=gates,
+        condition=condition,
+        measured=measured,
+        waits_for=services().change_requests.waits_for(feature),
+        schedules=services().schedules.open_of(feature),
+        steps=[(name, words.step(name)) for name in STEPS if name != "edit"],
+        targets=[(phase["key"], phase["title"]) for phase in plan["phases"]],
     )
 
 

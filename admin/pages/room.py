@@ -63,6 +63,7 @@ def navigation() -> list[tuple[str, str, str]]:
     places = [
         ("home", _("Home")),
         ("plans", _("Plans")),
+        ("change_requests", _("Change requests")),
         ("flags", _("Flags")),
         ("tenants", _("Tenants")),
         ("access_requests", _("Access requests")),

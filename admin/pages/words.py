@@ -56,6 +56,16 @@ STATES: Mapping[str, tuple[str, Tone]] = {
     "paused": (N_("paused"), "warn"),
     "completed": (N_("completed"), "calm"),
     "rolled_back": (N_("rolled back"), "bad"),
+    "applied": (N_("done"), "good"),
+    "rejected": (N_("rejected"), "bad"),
+    "planned": (N_("planned"), "warn"),
+    "conflict": (N_("in conflict"), "bad"),
+    "cancelled": (N_("cancelled"), "calm"),
+    "healthy": (N_("met"), "good"),
+    "failing": (N_("exceeded"), "bad"),
+    "not_enough": (N_("not enough yet"), "warn"),
+    "no_data": (N_("nothing yet"), "calm"),
+    "not_yet": (N_("not yet"), "warn"),
     "held": (N_("held"), "warn"),
     "dispatched": (N_("at the vendor"), "warn"),
     "settled": (N_("settled"), "good"),
@@ -176,6 +186,11 @@ ACTIONS: Mapping[str, str] = {
     "access_request.denied": N_("Access request denied"),
     "access_request.withdrawn": N_("Access request withdrawn"),
     "adjustment.added": N_("Use adjusted"),
+    "change_request.added": N_("Change filed for approval"),
+    "change_request.approved": N_("Change approved"),
+    "change_request.rejected": N_("Change rejected"),
+    "change_request.void": N_("Change void"),
+    "change_request.withdrawn": N_("Change withdrawn"),
     "feature.killed": N_("Stopped"),
     "feature.revived": N_("Revived"),
     "feedback.triaged": N_("Feedback sorted"),
@@ -208,6 +223,10 @@ ACTIONS: Mapping[str, str] = {
     "segment.added": N_("Segment added"),
     "segment.changed": N_("Segment changed"),
     "segment.removed": N_("Segment removed"),
+    "schedule.added": N_("Step scheduled"),
+    "schedule.applied": N_("Scheduled step taken"),
+    "schedule.cancelled": N_("Schedule cancelled"),
+    "schedule.conflict": N_("Schedule in conflict"),
     "tenant.active": N_("Tenant activated"),
     "tenant.added": N_("Tenant added"),
     "tenant.changed": N_("Tenant changed"),
@@ -232,8 +251,24 @@ ACTIONS: Mapping[str, str] = {
 """What the audit log says was done."""
 
 
+STEPS: Mapping[str, str] = {
+    "advance": N_("Advance"),
+    "rollback": N_("Roll back"),
+    "jump": N_("Jump"),
+    "restart": N_("Begin the phase anew"),
+    "pause": N_("Pause"),
+    "resume": N_("Resume"),
+    "edit": N_("Edit"),
+}
+"""What is done to a plan."""
+
+
 def reason(code: str) -> str:
     return _said(REASONS, code)
+
+
+def step(code: str) -> str:
+    return _said(STEPS, code)
 
 
 def verdict(code: str) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rollout.core.approvals import ChangeRequest
 from rollout.core.figures import Thumbs
 from rollout.core.grants import AccessRequest
 from rollout.core.kills import Kill
 from rollout.core.meters import Limit
+from rollout.core.schedules import Schedule
 from rollout.core.verifications import Verification
 
 FULL_PERCENT = 80
@@ -54,7 +56,7 @@ class Spike:
 class Needs:
     """What waits for somebody. `full`: the fullest hard limits; `bad`: open thumbs down; `gone`: workers that are not heard of;
     `wrong`: the last look at the books, if they were not right; `dead`: background jobs that died lately; `review`: what is in doubt
-    until a person ends it, apart from `doubt`, which time ends."""
+    until a person ends it, apart from `doubt`, which time ends; `changes` of plans that wait for approval, `conflicts` of schedules."""
 
     asked: Asked | None
     full: Sequence[Limit]
@@ -66,6 +68,8 @@ class Needs:
     wrong: Verification | None
     dead: int
     review: Doubt | None = None
+    changes: Sequence[ChangeRequest] = ()
+    conflicts: Sequence[Schedule] = ()
 
     @property
     def nothing(self) -> bool:
@@ -81,6 +85,8 @@ class Needs:
                 self.gone,
                 self.wrong,
                 self.dead,
+                self.changes,
+                self.conflicts,
             )
         )
 

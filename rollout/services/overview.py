@@ -7,9 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from rollout.core.decisions import FEATURES
+from rollout.core.decisions import FEATURES, GATED
 from rollout.core.overview import Calls, LastDay, Needs, Spike
-from rollout.db import jobs, kills, overview, plans, revision, verifications
+from rollout.db import (
+    change_requests,
+    jobs,
+    kills,
+    overview,
+    plans,
+    revision,
+    schedules,
+    verifications,
+)
 from rollout.db.engine import Database, Tx
 from rollout.services.ids import first_id
 from rollout.services.ledger import Ledger
@@ -84,6 +93,8 @@ class Overview:
                 gone=gone,
                 wrong=next((one for one in verifications.page(tx, limit=1) if not one.is_clean), None),
                 dead=jobs.count_dead(tx, self._database.now(tx) - BEFORE_DAYS * DAY, overview.COUNTED_OPEN),
+                changes=[one for feature in GATED for one in change_requests.waiting(tx, feature)],
+                conflicts=[one for one in schedules.open_(tx) if one.state == "conflict"],
             )
 
     def last_day(self) -> LastDay:
