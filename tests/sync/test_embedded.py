@@ -6,7 +6,9 @@ import os
 import threading
 from typing import Any
 
+import orjson
 import pytest
+from answering import constraint, feature, rollout, strategy, variant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,6 +32,7 @@ from rollout.core.plans import (
 )
 from rollout.core.templates import default_phases
 from rollout.core.tenants import Tenant
+from rollout.sync import embedded
 from rollout.sync.embedded import FlagsRefused, load
 
 NOW = 1_000
@@ -203,6 +206,34 @@ def test_an_engine_that_loads_something_else_is_refused(monkeypatch: pytest.Monk
     monkeypatch.setattr(UnleashClient, "feature_definitions", lambda _self: {})
     with pytest.raises(FlagsRefused, match="image-generation"):
         load(document([compile_flag(standing("internal"), killed=False)]), 1)
+
+
+def test_it_answers_what_the_client_itself_does() -> None:
+    flags = {
+        "version": 2,
+        "features": [
+            feature("plain"),
+            feature("off", enabled=False),
+            feature("drawn", variants=[variant("a", 500, payload=("json", '{"x": "é"}')), variant("b", 500)]),
+            feature("☃", rollout(50, "userId")),
+            feature("theirs", strategy("their-own"), strategy("another")),
+            feature("below", dependencies=[{"feature": "☃", "enabled": True}]),
+            feature("dated", strategy(constraints=[constraint("currentTime", "DATE_AFTER", value="2026-01-01T00:00:00Z")])),
+            feature("numbered", strategy(constraints=[constraint("seats", "NUM_GT", value="9")])),
+            feature("odd", strategy(constraints=[constraint("plan", "NOBODY_KNOWS", "x")])),
+        ],
+    }  # fmt: skip
+    client, state = embedded._client(orjson.dumps(flags).decode()), load(flags, 1)
+    contexts: list[dict[str, Any]] = [
+        *({"userId": f"user {number}", "sessionId": "s"} for number in range(50)),
+        {"properties": {"seats": 10}, "userId": "u"},
+        {"seats": "11", "userId": None, "sessionId": "s"},
+        {"currentTime": "nonsense", "userId": "u"},
+        {"properties": {"plan": "\x00☃"}, "userId": "u"},
+    ]
+    for name in state.names:
+        for context in contexts:
+            assert state.answer(name, context) == client.get_variant(name, context), (name, context)
 
 
 def test_loading_starts_no_thread() -> None:
