@@ -200,8 +200,8 @@ class Settings:
                     values[field.name] = field.metadata["parse"](text)
             except (ValueError, OSError) as error:
                 problems.append(f"{name} {error}")
-        settings = cls(**values)
-        problems += settings._contradictions()
+        settings, named = cls(**values), {problem.split()[0] for problem in problems}
+        problems += [problem for problem in settings._contradictions() if problem.split()[0] not in named]
         if problems:
             raise SettingsError(problems)
         return settings

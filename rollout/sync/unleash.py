@@ -15,7 +15,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import structlog
@@ -58,60 +57,97 @@ class Feeder:
         feed: Feed,
         *,
         streaming: bool = False,
-        every: int = POLL_SECONDS,
+        every: float = POLL_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url, self._token, self._feed = url, token, feed
-        self._streaming, self._every, self._monotonic = streaming, every, monotonic
-        self._clients: list[Any] = []
-        self._thread = threading.Thread(target=self._open, name="unleash", daemon=True)
+        self._streaming, self._monotonic = streaming, monotonic
+        self._turns = _Turns(every)
+        self._thread = threading.Thread(target=self._run, name="unleash", daemon=True)
 
     def start(self) -> None:
         """Returns at once, whether or not there is a server. After the fork, once."""
         self._thread.start()
 
     def stop(self) -> None:
+        self._turns.stop()
         self._thread.join(STOP_SECONDS)
-        for client in reversed(self._clients):
-            client.destroy()
 
     def poll(self) -> None:
         """Ask the server at once instead of at the next turn; does not wait for the answer."""
-        job = self._clients[0].connector.job if self._clients else None
-        if job is not None:
-            job.modify(next_run_time=datetime.now(UTC))
+        self._turns.wake()
 
-    def _open(self) -> None:
-        for name in ("UnleashClient", "apscheduler"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)  # a page a poll while the server is away
+    def _run(self) -> None:
+        logging.getLogger("UnleashClient").setLevel(logging.CRITICAL)  # a page a poll while the server is away
         poll = _Poll(self._feed, self._monotonic)
         options = {"hooks": {"response": poll.hear}}
-        polling = self._client(poll, "polling", TIMEOUT_SECONDS, custom_options=options)
-        polling.initialize_client()
-        self._clients.append(polling)
-        if self._streaming:
-            stream = self._client(_Wake(self.poll), "streaming", STREAM_TIMEOUT_SECONDS)
-            stream.initialize_client()
-            self._clients.append(stream)
+        self._client(poll, "polling", TIMEOUT_SECONDS, custom_options=options).initialize_client()
+        if not self._streaming:
+            self._turns.run()
+            return
+        stream = self._client(_Wake(self.poll), "streaming", STREAM_TIMEOUT_SECONDS)
+        stream.initialize_client()
+        self._turns.run()
+        stream.destroy()
 
     def _client(self, cache: Any, mode: Any, timeout: int, **options: Any) -> Any:
         from UnleashClient.clients.unleash_client import UnleashClient
         from UnleashClient.utils import InstanceAllowType
 
+        scheduler: Any = self._turns
         return UnleashClient(
             self._url,
             "phasegate",
-            refresh_interval=self._every,
             request_timeout=timeout,
             request_retries=0,
             disable_metrics=True,
             disable_registration=True,
             custom_headers={"Authorization": self._token},
             cache=cache,
+            scheduler=scheduler,
+            scheduler_executor="unleash",
             experimental_mode={"type": mode},
             multiple_instance_mode=InstanceAllowType.SILENTLY_ALLOW,
             **options,
         )
+
+
+class _Turns:
+    """The scheduler that the client leaves its polls to: here they are made by who calls `run`, and none is lost that was asked for
+    while another one was under way."""
+
+    def __init__(self, every: float) -> None:
+        self._every, self._woken, self._stopping = every, threading.Event(), False
+        self._poll: Callable[[], None] | None = None
+
+    def run(self) -> None:
+        """Until `stop`."""
+        while True:
+            self._woken.wait(self._every)
+            self._woken.clear()
+            if self._stopping or self._poll is None:
+                return
+            self._poll()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self.wake()
+
+    def add_job(self, poll: Callable[[], None], **_: Any) -> _Turns:
+        self._poll = poll
+        return self
+
+    def start(self) -> None:
+        return None
+
+    def remove_all_jobs(self) -> None:
+        return None
+
+    def shutdown(self, wait: bool) -> None:
+        return None
 
 
 class _Cache:

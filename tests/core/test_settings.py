@@ -56,6 +56,56 @@ def test_settings_that_contradict_each_other_are_refused_with_the_way_out(
         Settings.from_env(environ)
 
 
+UNLEASH = {
+    "ROLLOUT_FLAGS": "unleash",
+    "ROLLOUT_UNLEASH_URL": "https://unleash.test/api/",
+    "ROLLOUT_UNLEASH_TOKEN": "*:production.secret",
+    "ROLLOUT_UNLEASH_ADMIN_TOKEN": "*:*.secret",
+}
+
+
+def test_an_unleash_server_is_named_by_its_address_and_two_tokens() -> None:
+    settings = Settings.from_env(UNLEASH)
+    assert settings.has_upstream
+    assert settings.unleash_url == "https://unleash.test/api"
+    assert (settings.unleash_project, settings.unleash_environment) == ("default", "production")
+    assert settings.flags_max_age == 60
+    assert not Settings.from_env({}).has_upstream
+
+
+def test_all_that_an_unleash_server_lacks_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({"ROLLOUT_FLAGS": "unleash"})
+    assert [problem.split()[0] for problem in caught.value.problems] == [
+        "ROLLOUT_UNLEASH_URL",
+        "ROLLOUT_UNLEASH_TOKEN",
+        "ROLLOUT_UNLEASH_ADMIN_TOKEN",
+    ]
+    token = tmp_path / "token"
+    token.write_text("*:*.secret\n")
+    wrong = {
+        **UNLEASH,
+        "ROLLOUT_UNLEASH_URL": "https://unleash.test",
+        "ROLLOUT_UNLEASH_TOKEN": "*:development.secret",
+        "ROLLOUT_UNLEASH_ADMIN_TOKEN": "default:production.secret",
+        "ROLLOUT_FLAGS_MAX_AGE": "5",
+    }
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(wrong)
+    assert [problem.split()[0] for problem in caught.value.problems] == [
+        "ROLLOUT_FLAGS_MAX_AGE",
+        "ROLLOUT_UNLEASH_URL",
+        "ROLLOUT_UNLEASH_TOKEN",
+        "ROLLOUT_UNLEASH_ADMIN_TOKEN",
+    ]
+    del wrong["ROLLOUT_UNLEASH_ADMIN_TOKEN"], wrong["ROLLOUT_FLAGS_MAX_AGE"]
+    wrong["ROLLOUT_UNLEASH_ADMIN_TOKEN_FILE"] = str(token)
+    with pytest.raises(SettingsError, match="take a backend token"):
+        Settings.from_env(wrong)
+    legacy = {**UNLEASH, "ROLLOUT_UNLEASH_TOKEN": "user:0123456789"}
+    assert Settings.from_env(legacy).unleash_token == "user:0123456789"
+
+
 def test_a_secret_comes_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text("s" * 40 + "\n")
