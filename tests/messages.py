@@ -61,6 +61,9 @@ VALIDATOR = (
 )
 """What the validator of forms says."""
 
+FINDINGS = ("Fault", "Doubt")
+"""What checks find, each a sentence and where it stands."""
+
 FEW = 8
 """A sentence with fewer letters of its own around its values would be found in anything."""
 
@@ -81,7 +84,7 @@ def said() -> Catalog:
 
 def raised() -> Iterator[str]:
     """Messages and remedies of errors, with `{}` for values: the console shows them too."""
-    names = {error.__name__ for error in all_errors()}
+    names = {*(error.__name__ for error in all_errors()), *FINDINGS}
     for file in (path for folder in ("rollout", "admin") for path in (ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:

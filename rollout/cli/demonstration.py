@@ -89,6 +89,7 @@ def seed(settings: Settings) -> dict[str, Any]:
         for tenant in TENANTS:
             if tenant.id not in known:
                 _add_tenant(services, tenant)
+        _add_flag(services)
         services.state.refresh()
         kept = _kept(settings)
         with_history = [tenant for tenant in history.TENANTS if tenant.id in known]
@@ -224,6 +225,29 @@ def _add_tenant(services: Services, tenant: Tenant) -> None:
     services.meters.add(ACTOR, tenant.id, analyses, REASON)
     if tenant.id != "globex":
         services.grants.add(ACTOR, tenant.id, GENERATION, REASON)
+
+
+def _add_flag(services: Services) -> None:
+    """A flag beyond the plans, for whom a segment names and a quarter of the others."""
+    if any(services.flags.page(archived=archived, cursor=None, limit=1) for archived in (False, True)):
+        return
+    named = {"contextName": "userId", "operator": "IN", "values": ["ana", "budi"]}
+    testers = {
+        "name": "testers",
+        "description": "Who tries things first",
+        "constraints": [named],
+    }
+    segment = services.segments.add(ACTOR, testers, REASON).segment
+    document = {
+        "name": "new-editor",
+        "description": "The editor with layers",
+        "enabled": True,
+        "strategies": [
+            {"name": "default", "segments": [segment.id]},
+            {"name": "flexibleRollout", "parameters": {"rollout": "25"}},
+        ],
+    }
+    services.flags.add(ACTOR, document, REASON)
 
 
 def _caps(tenant: str) -> dict[str, int]:
