@@ -74,6 +74,10 @@ COMMANDS = {
     ),
     "audit": ("rollout.cli.audit:audit", "Who changed what, when and why: list, export, verify."),
     "explain": ("rollout.cli.explain:explain", "Why a tenant may or may not use a feature."),
+    "simulate": (
+        "rollout.cli.simulate:simulate",
+        "What would change if a plan took a step, or said something else.",
+    ),
     "workers": ("rollout.cli.workers:workers", "Who serves, and on which revision: list."),
     "webhooks": (
         "rollout.cli.webhooks:webhooks",

@@ -102,6 +102,7 @@ COMMAND_OF = {
     "POST /plans/<feature>/rollback": "plans rollback",
     "POST /plans/<feature>/pause": "plans pause",
     "POST /plans/<feature>/resume": "plans resume",
+    "POST /plans/<feature>/simulate": "simulate",
     "POST /plans/<feature>/schedule": "schedules add",
     "GET /schedules": "schedules list",
     "GET /schedules/<schedule_id>": "schedules show",
