@@ -108,7 +108,7 @@ def options(settings: Settings) -> dict[str, Any]:
 
 
 class _DrainingArbiter(Arbiter):  # type: ignore[misc]
-    """On SIGTERM first tells the proxy (by /readyz) to send nothing new, and stops after `seconds`."""
+    """On SIGTERM first tells the proxy (by /readyz) to send nothing new, and stops after `seconds`; on Ctrl-C at once. Streams end by it."""
 
     def __init__(self, application: _Application, flag: mmap.mmap, seconds: int) -> None:
         self._flag, self._seconds = flag, seconds
@@ -118,6 +118,10 @@ class _DrainingArbiter(Arbiter):  # type: ignore[misc]
         self._flag[0] = 1
         time.sleep(self._seconds)
         super().handle_term()
+
+    def handle_int(self) -> None:
+        self._flag[0] = 1
+        super().handle_int()
 
 
 def _stop(_arbiter: Any, worker: Any) -> None:
