@@ -206,7 +206,8 @@ class ChangeRequests:
         change_requests.add(change.tx, filed)
         shown = change_request_json(filed, needed)
         change.record("change_request.added", subject=filed.id, tenant=None, before=None, after=shown)
-        change.tell("plan.change_requested", None, shown)
+        told = {name: value for name, value in shown.items() if name != "reason"}
+        change.tell("plan.change_requested", None, told)
         return shown
 
     def carry_out(self, change: Change, feature: str, step: Step) -> RunningPlan:

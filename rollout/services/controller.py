@@ -101,7 +101,8 @@ def _end(change: Change, schedule: Schedule, state: State, outcome: str) -> None
         f"schedule.{state}", subject=ended.id, tenant=None, before=schedule_json(schedule), after=shown
     )
     if state == "conflict":
-        change.tell("plan.schedule_conflict", None, shown)
+        told = {name: value for name, value in shown.items() if name != "reason"}
+        change.tell("plan.schedule_conflict", None, told)
 
 
 def _reason(due: Fold) -> str:

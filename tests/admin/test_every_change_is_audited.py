@@ -14,6 +14,7 @@ from rollout.core.decisions import GENERATION, Decision
 from rollout.core.grants import Asking
 from rollout.core.holds import HoldRequest
 from rollout.core.jobs import JobFailed
+from rollout.core.steps import Edit, Restart
 from rollout.core.tokens import NewToken
 from rollout.services.registry import Services
 from rollout.settings import Settings
@@ -134,6 +135,16 @@ def test_every_route_that_changes_something_is_audited(services: Services) -> No
     )
     phases = services.plans.get(GENERATION)["phases"][:-1]
     change("PUT", f"/plans/{GENERATION}", {"phases": phases}, "plan.edited")
+    later = {"at": "2199-01-01T00:00:00Z", "do": "pause"}
+    schedule = change("POST", f"/plans/{GENERATION}/schedule", later, "schedule.added", is_new=True)
+    change("POST", f"/schedules/{schedule['id']}/cancel", {}, "schedule.cancelled")
+    change("POST", f"/change-requests/{filed(services)}/reject", {}, "change_request.rejected")
+    own = change("POST", f"/plans/{GENERATION}/restart", {}, "change_request.added", is_new=True)
+    change("POST", f"/change-requests/{own['id']}/withdraw", {}, "change_request.withdrawn")
+    change("POST", f"/change-requests/{filed(services)}/approve", {}, "change_request.approved")
+    filed(services)
+    change("POST", f"/plans/{GENERATION}/approve", {}, "change_request.approved")
+
     for_all = {"name": "new-editor", "strategies": [{"name": "default"}]}
     change("POST", "/flags", {"document": for_all}, "flag.added", is_new=True)
     change("PUT", "/flags/new-editor", {"document": {**for_all, "enabled": True}}, "flag.changed")
@@ -175,6 +186,15 @@ def asked(services: Services) -> str:
     outside = Decision("dec_1", "acme", GENERATION, False, "not_granted", "private_beta", 1, 1)
     standing, _ = services.access.ask(SEED, outside, Asking("covers"))
     return standing.request.id
+
+
+def filed(services: Services) -> str:
+    """A change that somebody else filed, of a plan under four eyes."""
+    if not services.plans.get(GENERATION)["four_eyes"]:
+        services.change_requests.submit(SEED, GENERATION, Edit({"four_eyes": True}), "two people")
+    request = services.change_requests.submit(SEED, GENERATION, Restart(), "new figures").change_request
+    assert request
+    return str(request["id"])
 
 
 def dead_job(services: Services) -> str:

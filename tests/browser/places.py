@@ -105,6 +105,21 @@ def job(demo: Demo) -> str:
     return found[0]
 
 
+def change_request(demo: Demo) -> str:
+    """The page of one that waits: general availability asks for a second person."""
+    token, api = demo.facts["admin"]["token"], f"{demo.url}/admin/api/v1"
+    if there := call("GET", f"{api}/change-requests", key=token)[2]["data"]:
+        return f"/admin/change-requests/{there[0]['id']}"
+    plan, why = f"{api}/plans/{GENERATION}", "its page is looked at"
+    _, headers, _ = call("GET", plan, key=token)
+    gate = {"phases": {"general_availability": {"entry": {"approvals": 1}}}, "reason": why}
+    assert call("PATCH", plan, gate, key=token, headers={"If-Match": headers["etag"]})[0] == 200
+    jump = {"to": "general_availability", "reason": why}
+    status, _, request = call("POST", f"{plan}/jump", jump, key=token)
+    assert status == 202, request
+    return f"/admin/change-requests/{request['id']}"
+
+
 def handle(demo: Demo) -> str:
     return f"/f/{demo.generate()['x-rollout-feedback']}"
 
@@ -126,6 +141,8 @@ PLACES = (
     Place("plan", f"/admin/plans/{GENERATION}"),
     Place("plan-advance", f"/admin/plans/{GENERATION}/advance"),
     Place("plan-restart", f"/admin/plans/{GENERATION}/restart"),
+    Place("change-requests", "/admin/change-requests"),
+    Place("change-request", change_request),
     Place("phase", f"/admin/plans/{GENERATION}/phases/percentage"),
     Place("phase-new", f"/admin/plans/{GENERATION}/new-phase"),
     Place("plan-simulate", f"/admin/plans/{GENERATION}/simulate?do=advance"),

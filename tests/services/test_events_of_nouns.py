@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from rollout.core.decisions import ANALYSIS, GENERATION, Decision
 from rollout.core.feedback import Opinion
 from rollout.core.grants import Asking
 from rollout.core.holds import StoredResult
-from rollout.core.steps import Pause
+from rollout.core.steps import Advance, Edit, Pause
 from rollout.core.tenants import Tenant
 from rollout.services.registry import Services
 from rollout.settings import Settings
@@ -95,6 +96,25 @@ def test_a_phase_is_told_to_us_only(services: Services) -> None:
     assert [(event["type"], event["feature"], event["run"]["state"]) for event in events["ours"]] == [
         ("phase.changed", GENERATION, "paused")
     ]
+
+
+def test_what_waits_for_a_person_is_told_to_us_only(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_an_hour = int(time.time()) + 3600
+    services.change_requests.submit(ALICE, GENERATION, Edit({"four_eyes": True}), INTERNAL)
+    services.schedules.add(ALICE, GENERATION, in_an_hour, Pause(), INTERNAL)
+    services.change_requests.submit(ALICE, GENERATION, Advance(), INTERNAL)
+    services.change_requests.submit(ALICE, GENERATION, Pause(), INTERNAL)
+    monkeypatch.setattr(services.database, "clock", lambda: in_an_hour)
+    services.controller.tick()
+    events = told(services)
+    assert events["acme"] == []
+    by_type = {event["type"]: event for event in events["ours"]}
+    assert set(by_type) == {"plan.change_requested", "phase.changed", "plan.schedule_conflict"}
+    assert by_type["plan.change_requested"]["step"] == {"do": "advance"}
+    assert by_type["plan.schedule_conflict"]["outcome"].startswith("It was planned on version")
+    assert INTERNAL not in str(events)
 
 
 @pytest.mark.parametrize("status", [200, 400])
