@@ -38,6 +38,9 @@ _SEMVER = re.compile(
 )
 """https://semver.org, version 2.0.0"""
 
+_REGEX_TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]|\(\?|\{[^}]*\}|.", re.DOTALL)
+"""An escape, a character class, the begin of a group, a count, or any character."""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -205,8 +208,8 @@ def _date(value: str, at: str, around: Surroundings) -> Findings:
 def _regex(pattern: str, at: str, around: Surroundings) -> Findings:
     if len(pattern) > MAX_REGEX:
         yield Fault(f"A regular expression has at most {MAX_REGEX} characters.", at)
-    elif trouble := _trouble(pattern):
-        yield Fault(trouble, at)
+    elif pattern and (trouble := _trouble(pattern, at)):
+        yield trouble
     elif not around.compiles(pattern):
         yield Fault(
             "The engine does not understand this regular expression; it knows no look-around and no back-references.",
@@ -214,58 +217,30 @@ def _regex(pattern: str, at: str, around: Surroundings) -> Findings:
         )
 
 
-def _trouble(pattern: str) -> str | None:
+def _trouble(pattern: str, where: str) -> Fault | None:
     """What an SDK whose regular expressions backtrack would never come back from, or what does not close.
 
     Each open group is True once it holds a repeat or alternatives; `repeats`: the item just read may not be repeated again.
     """
-    groups, repeats, at = [False], False, 0
-    while at < len(pattern):
-        match pattern[at]:
-            case "\\" if at + 1 == len(pattern):
-                return "This regular expression ends within an escape."
-            case "\\":
-                at, repeats = at + 1, False
-            case "[":
-                at, repeats = _class_end(pattern, at), False
-            case "(":
-                groups.append(False)
-                at, repeats = at + pattern.startswith("(?", at), False
-            case ")" if len(groups) == 1:
-                return "A group of this regular expression ends before it begins."
-            case ")":
-                repeats = groups.pop()
-                groups[-1] |= repeats
-            case "|":
-                groups[-1], repeats = True, False
-            case "?":
-                groups[-1] = True
-            case "*" | "+" | "{" if repeats:
-                return "This regular expression repeats what already repeats or chooses: with some texts it would never end."
-            case "*" | "+":
-                groups[-1] = repeats = True
-            case "{":
-                groups[-1] = repeats = True
-                at = max(at, pattern.find("}", at))
-            case _:
-                repeats = False
-        at += 1
-    return None if len(groups) == 1 else "A group of this regular expression does not end."
-
-
-def _class_end(pattern: str, at: int) -> int:
-    """Where the character class that begins here ends; classes may hold classes, and begin with a `]` of their own."""
-    depth = 0
-    while at < len(pattern):
-        if pattern[at] == "\\":
-            at += 1
-        elif pattern[at] == "[":
-            depth += 1
-            at += pattern.startswith("^", at + 1)
-            at += pattern.startswith("]", at + 1)
-        elif pattern[at] == "]":
-            depth -= 1
-            if depth == 0:
-                return at
-        at += 1
-    return at
+    groups, repeats = [False], False
+    for token in _REGEX_TOKEN.findall(pattern):
+        kind = token[0]
+        if kind == "(":
+            groups.append(False)
+        elif kind == ")" and len(groups) == 1:
+            return Fault("A group of this regular expression ends before it begins.", where)
+        elif kind == ")":
+            repeats = groups.pop()
+            groups[-1] |= repeats
+        elif kind in "*+{" and repeats:
+            return Fault(
+                "This regular expression repeats what repeats or chooses: it might never end.", where
+            )
+        elif kind in "*+{?|":
+            groups[-1] = True
+            repeats = kind in "*+{" or (kind == "?" and repeats)
+        else:
+            repeats = False
+    if len(groups) > 1 or token == "\\":
+        return Fault("A group or an escape of this regular expression does not end.", where)
+    return None

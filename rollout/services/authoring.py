@@ -34,7 +34,9 @@ def surroundings(tx: Tx, environment: str, draft: Document, now: int) -> Surroun
     values = values_of([*(one.document for one in others), *(one.document for one in shared)])
     values.setdefault("tenantId", set()).update(_tenants_in_other_case(tx, draft))
     planned: Collection[str] = GATED if environment == PRODUCTION else ()
-    parents: dict[str, list[str]] = {name: [] for name in planned} | {one.name: parents_of(one.document) for one in others}
+    parents: dict[str, list[str]] = {name: [] for name in planned} | {
+        one.name: parents_of(one.document) for one in others
+    }
     return Surroundings(now, embedded.understands, {one.id for one in shared}, parents, values)
 
 
@@ -101,7 +103,7 @@ def with_dependants(document: Document, names: Collection[str]) -> set[str]:
 def departures(count: int) -> list[Doubt]:
     if not count:
         return []
-    return [Doubt(f"{count} tenants that have it now would not have it any more.", "strategies")]
+    return [Doubt(f"Tenants that have it now, and would not have it any more: {count}.", "strategies")]
 
 
 def _contexts(database: Database) -> Iterator[dict[str, Any]]:
