@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -168,13 +169,14 @@ def test_a_thousand_streams_that_vanish_leave_no_thread_and_no_place(service: Se
         wait_until(is_let_in, "a place", service.log)
 
 
-def test_a_stop_ends_streams(starter: Starter, new_database: Callable[..., str]) -> None:
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_ends_streams(starter: Starter, new_database: Callable[..., str], how: signal.Signals) -> None:
     service = starter.service(new_database("sqlite"))
     operator = build(Settings.from_env(service.environ))
     with contextlib.closing(operator), opened_stream(service, new_token(operator)) as stream:
         assert b"unleash-connected" in read_some(stream)
         began = time.monotonic()
-        assert service.stop() == 0
+        assert service.stop(how) == 0
         assert time.monotonic() - began < 15, "nobody waits for a stream"
     assert "Traceback" not in service.output()
 
