@@ -12,8 +12,9 @@ restarting it, or after a roll back.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rollout.core.conditions import contradiction
@@ -293,20 +294,26 @@ def _opens(gate: Gate | None) -> int | None:
 
 def check_lock(running: RunningPlan, wanted: Plan, *, but: str | None = None) -> None:
     """Raises Conflict unless the phases that are open stay what and where they are; of the phase `but`, the place alone counts."""
-    kept = {phase.key for phase in wanted.phases}
-    for old, new in zip(running.open_phases, wanted.phases, strict=False):
+    for broken in _broken(running.open_phases, wanted.phases, but):
+        raise Conflict(
+            broken.message,
+            **broken.members,
+            remedy="Restart the phase with the change, roll back to before it, or say it in a later phase.",
+        )
+
+
+def _broken(open_phases: Sequence[Phase], wanted: Sequence[Phase], but: str | None) -> Iterator[Conflict]:
+    kept = {phase.key for phase in wanted}
+    for old, new in itertools.zip_longest(open_phases, wanted[: len(open_phases)]):
         if old.key not in kept:
-            raise _locked(f"{old.key} is open: it cannot be removed.", f"phases.{old.key}")
-        if old.key != new.key:
-            raise _locked(
-                f"{new.key} would stand before {old.key}, which is open.", f"phases.{new.key}.after"
-            )
+            yield Conflict(f"{old.key} is open: it cannot be removed.", param=f"phases.{old.key}")
+        elif old.key != new.key:
+            place = f"phases.{new.key}.after"
+            yield Conflict(f"{new.key} would stand before {old.key}, which is open.", param=place)
         for name in LOCKED:
             if old.key != but and getattr(old, name) != getattr(new, name):
-                raise _locked(f"{old.key} is open: its {name} cannot change.", f"phases.{old.key}.{name}")
-    if len(wanted.phases) < len(running.open_phases):
-        key = next(phase.key for phase in running.open_phases if phase.key not in kept)
-        raise _locked(f"{key} is open: it cannot be removed.", f"phases.{key}")
+                place = f"phases.{old.key}.{name}"
+                yield Conflict(f"{old.key} is open: its {name} cannot change.", param=place)
 
 
 def check_widened(old: Phase, new: Phase) -> None:
@@ -330,11 +337,3 @@ def _widens(old: Audience, new: Audience) -> bool:
         case Segment(), Segment():
             return set(new.conditions) <= set(old.conditions)
     return False
-
-
-def _locked(message: str, param: str) -> Conflict:
-    return Conflict(
-        message,
-        param=param,
-        remedy="Restart the phase with the change, roll back to before it, or say it in a later phase.",
-    )
