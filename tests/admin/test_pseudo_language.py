@@ -15,6 +15,8 @@ from flask import Flask
 from rollout.app import build, create_app
 from rollout.cli import history
 from rollout.cli.demonstration import seed
+from rollout.core.decisions import GENERATION
+from rollout.core.steps import Edit, Jump, Pause
 from rollout.db import migrate
 from rollout.services.registry import Services
 from rollout.settings import Settings
@@ -85,6 +87,10 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     built.features.kill(SEED, "image-analysis", "for its page")
     hook = built.webhooks.add(SEED, "hooli", "https://example.com/hook", [], "for its page").webhook
     built.webhooks.test(SEED, hook.id, "for its page")
+    people = Edit({"phases": {"general_availability": {"entry": {"approvals": 1}}}})
+    for step in (people, Jump("general_availability")):
+        built.change_requests.submit(SEED, GENERATION, step, "for its page")
+    built.schedules.add(SEED, GENERATION, 7_000_000_000, Pause(), "for the plan's page")
     built.state.refresh()
     yield built
     built.close()
