@@ -31,7 +31,17 @@ ANN = {"contextName": "userId", "operator": "IN", "values": ["ann"], "unheard": 
 @pytest.fixture
 def services(new_database: Callable[..., str], tmp_path: Path) -> Iterator[Services]:
     """Beside the plan: `cart` in project shop, with a segment, and a flag with a hostile name; in development `draft`."""
-    built = build(Settings(home=str(tmp_path), database_url=new_database("sqlite"), secret_key="s" * 40))
+    yield from wire(new_database("sqlite"), tmp_path)
+
+
+@pytest.fixture(scope="module")
+def lasting(new_database: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """The same for tests that change nothing."""
+    yield from wire(new_database("sqlite"), tmp_path_factory.mktemp("home"))
+
+
+def wire(database_url: str, home: Path) -> Iterator[Services]:
+    built = build(Settings(home=str(home), database_url=database_url, secret_key="s" * 40))
     with built.changes.begin(SEED, "seed") as change:
         built.plans.ensure_plan(change)
         add_segment(change.tx, {"id": 7, "name": "people", "constraints": [ANN]})
@@ -69,18 +79,19 @@ class Sdk:
         self.token = str(services.flag_tokens.add(SEED, NewFlagToken("sdk", kind, **wishes), "test").secret)
         services.state.refresh()
         self.client: FlaskClient = create_app(services).test_client()
-        self.spec: str | None = "5.2.0"
 
-    def call(self, method: str, path: str, body: Any = None, **headers: str) -> TestResponse:
-        sent = {"Authorization": self.token, **({"Unleash-Client-Spec": self.spec} if self.spec else {})}
-        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+    def call(self, method: str, path: str, body: Any = None, **headers: str | None) -> TestResponse:
+        """Header names with `_` for `-`; None leaves one out."""
+        sent = {"Authorization": self.token, "Unleash-Client-Spec": "5.2.0"}
+        changed = {name.replace("_", "-"): value for name, value in headers.items()}
+        sent = {name: value for name, value in {**sent, **changed}.items() if value is not None}
         return self.client.open(path, method=method, json=body, headers=sent)
 
-    def get(self, path: str, **headers: str) -> TestResponse:
+    def get(self, path: str, **headers: str | None) -> TestResponse:
         return self.call("GET", f"/api/client{path}", **headers)
 
-    def post(self, path: str, body: Any, **headers: str) -> TestResponse:
-        return self.call("POST", f"/api/client{path}", body, **headers)
+    def post(self, path: str, body: Any) -> TestResponse:
+        return self.call("POST", f"/api/client{path}", body)
 
     def names(self, path: str = "/features") -> list[str]:
         return [feature["name"] for feature in self.get(path).get_json()["features"]]
@@ -89,6 +100,17 @@ class Sdk:
 @pytest.fixture
 def sdk(services: Services) -> Sdk:
     return Sdk(services)
+
+
+@pytest.fixture(scope="module")
+def visitor(lasting: Services) -> Sdk:
+    """For tests that change nothing."""
+    return Sdk(lasting)
+
+
+@pytest.fixture(scope="module")
+def frontend(lasting: Services) -> Sdk:
+    return Sdk(lasting, "frontend")
 
 
 def test_the_flags_of_the_tokens_environment_are_served_as_they_are(sdk: Sdk) -> None:
@@ -135,10 +157,9 @@ def test_who_takes_gzip_gets_the_same_bytes_packed(sdk: Sdk) -> None:
 
 
 @pytest.mark.parametrize("spec", [None, "3.0.0", "4.1.9"])
-def test_an_older_sdk_gets_constraints_in_place_of_segments(sdk: Sdk, spec: str | None) -> None:
-    new = sdk.get("/features").get_json()
-    sdk.spec = spec
-    old = sdk.get("/features").get_json()
+def test_an_older_sdk_gets_constraints_in_place_of_segments(visitor: Sdk, spec: str | None) -> None:
+    new = visitor.get("/features").get_json()
+    old = visitor.get("/features", Unleash_Client_Spec=spec).get_json()
     assert "segments" not in old
     assert old["features"][2]["strategies"][0]["constraints"] == [ANN]
     assert old["query"]["inlineSegmentConstraints"] is True
@@ -147,9 +168,8 @@ def test_an_older_sdk_gets_constraints_in_place_of_segments(sdk: Sdk, spec: str 
 
 @pytest.mark.parametrize("path", ["/features", "/features/cart", "/delta", "/streaming"])
 @pytest.mark.parametrize("spec", ["five", "5", "5.2.0\x7f", "9" * 100])
-def test_a_malformed_version_is_refused_by_name(sdk: Sdk, path: str, spec: str) -> None:
-    sdk.spec = spec
-    answer = sdk.get(path)
+def test_a_malformed_version_is_refused_by_name(visitor: Sdk, path: str, spec: str) -> None:
+    answer = visitor.get(path, Unleash_Client_Spec=spec)
     assert answer.status_code == (200 if path == "/features/cart" else 400)
     if answer.status_code == 400:
         assert answer.get_json()["param"] == "Unleash-Client-Spec"
@@ -170,8 +190,8 @@ def test_a_query_narrows_and_a_token_narrows_more(services: Services) -> None:
     ("query", "param"),
     [("tag=simple", "tag"), ("namePrefix=" + "x" * 101, "namePrefix"), ("project=a&" * 101, "project")],
 )
-def test_a_query_without_bounds_is_refused_by_name(sdk: Sdk, query: str, param: str) -> None:
-    answer = sdk.get(f"/features?{query}")
+def test_a_query_without_bounds_is_refused_by_name(visitor: Sdk, query: str, param: str) -> None:
+    answer = visitor.get(f"/features?{query}")
     assert (answer.status_code, answer.get_json()["param"]) == (400, param)
 
 
@@ -192,8 +212,7 @@ def test_a_delta_is_one_hydration_and_nothing_where_nothing_is_new(sdk: Sdk) -> 
     assert event["segments"][0]["id"] == 7
     assert sdk.get("/delta", If_None_Match=answer.headers["ETag"]).status_code == 304
     for spec in (None, "5.1.9"):
-        sdk.spec = spec
-        refused = sdk.get("/delta")
+        refused = sdk.get("/delta", Unleash_Client_Spec=spec)
         assert (refused.status_code, refused.get_json()["param"]) == (400, "Unleash-Client-Spec")
 
 
@@ -238,14 +257,12 @@ ROUTES = [
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_each_door_lets_in_client_tokens_alone(services: Services, method: str, path: str) -> None:
-    frontend = Sdk(services, "frontend")
+def test_each_door_lets_in_client_tokens_alone(frontend: Sdk, method: str, path: str) -> None:
     refused = frontend.call(method, path, {} if method == "POST" else None)
     assert refused.status_code == 403
     assert "frontend token" in refused.get_json()["message"]
     for wrong in ("", "x", "*:production." + "0" * 64, "Bearer ", "rk_live_" + "a" * 49, "ra_" + "a" * 43):
-        frontend.token = wrong
-        answer = frontend.call(method, path, {} if method == "POST" else None)
+        answer = frontend.call(method, path, {} if method == "POST" else None, Authorization=wrong)
         assert (answer.status_code, answer.content_type) == (401, "application/json"), wrong
         assert answer.get_json()["message"]
 
@@ -336,11 +353,11 @@ def test_a_proxys_bulk_counts_for_the_tokens_environment_whatever_it_says(servic
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused_by_name_and_counts_nothing(
-    sdk: Sdk, path: str, body: Any, param: str
+    visitor: Sdk, path: str, body: Any, param: str
 ) -> None:
-    answer = sdk.post(path, body)
+    answer = visitor.post(path, body)
     assert (answer.status_code, answer.get_json()["param"]) == (400, param)
-    assert sdk.services.flag_metrics.flush() == 0
+    assert visitor.services.flag_metrics.flush() == 0
 
 
 def test_a_body_of_the_wrong_kind_or_size_is_refused(sdk: Sdk) -> None:
