@@ -38,6 +38,7 @@ def test_every_printed_command_works_as_pasted_and_a_second_run_keeps_the_keys(
     assert {"id", "name", "key", "test_key"} <= set(demo["tenants"]["acme"])
     assert demo["url"] in running.output()
     assert set(demo["admin"]) == {"email", "password", "token"}
+    assert set(demo["unleash"]) == {"url", "client_token", "frontend_token"}
     assert demo["console"] in running.output()
 
     commands = COMMAND.findall(running.output())
@@ -51,6 +52,7 @@ def test_every_printed_command_works_as_pasted_and_a_second_run_keeps_the_keys(
             "globex",
             "active",
             "image-day",
+            '"inlineSegmentConstraints":true',
             "clean",
         ),
         answers,
@@ -63,7 +65,7 @@ def test_every_printed_command_works_as_pasted_and_a_second_run_keeps_the_keys(
     again = starter.demo(tmp_path / "home")
     assert again.stop(signal.SIGTERM) == 0
     kept = json.loads(file.read_text())
-    assert (kept["tenants"], kept["admin"]) == (demo["tenants"], demo["admin"])
+    assert all(kept[name] == demo[name] for name in ("tenants", "admin", "unleash"))
     assert kept["console"] != demo["console"], "a link that was used would be printed again"
 
 
