@@ -14,7 +14,8 @@ import orjson
 from flask import Blueprint, Response, request
 from pydantic import BaseModel
 
-from rollout.core.flag_answers import parse_context
+from rollout.core.flag_answers import FlagAnswer, parse_context
+from rollout.core.flag_metrics import Count
 from rollout.core.flags import PRODUCTION
 from rollout.core.ofrep import evaluation, is_key
 from rollout.core.tenants import Tenant
@@ -26,12 +27,14 @@ from rollout.web.admission import admitted
 from rollout.web.auth import identity, key
 from rollout.web.conditional import unless_known
 from rollout.web.cross_origin import opened
-from rollout.web.operation import Answer, Shape, json_response, operation, public
+from rollout.web.operation import Answer, json_response, operation, public
 from rollout.web.wired import services
 
 routes = opened(Blueprint("ofrep", __name__, url_prefix="/ofrep/v1"))
 
 PARTNERS_PROJECT = "default"
+APP = "ofrep"
+"""As whom partners' questions are counted; they are no app of the operator's."""
 INACTIVITY_SECONDS = 120
 
 
@@ -41,14 +44,14 @@ class Asked(BaseModel):
     context: dict[str, Any] = {}
 
 
-class Refetch(Shape):
+class Refetch(BaseModel):
     """What the event that made the caller ask told of itself."""
 
     flagConfigEtag: str | None = None  # noqa: N815 (the protocol's name)
     flagConfigLastModified: str | None = None  # noqa: N815
 
 
-class Listening(Shape):
+class Listening(BaseModel):
     """`since`: the state that the caller has already."""
 
     ticket: str
@@ -64,7 +67,9 @@ def evaluate_flag(name: str, body: Asked) -> Answer:
         raise NotFound(f"There is no flag {name[:200]!r} for you.", remedy="Check the key of the flag.")
     told = evaluation(found, context)
     response = json_response(told, 400 if "errorCode" in told else 200)
-    if found.decision is not None:
+    if found.decision is None:
+        _count(found)
+    else:
         response.headers["x-rollout-decision"] = found.decision.id
     return response
 
@@ -120,6 +125,14 @@ def _context(body: Asked) -> dict[str, Any]:
     if (named := said.pop("targetingKey", None)) is not None:
         said["userId"] = named
     return parse_context(said)
+
+
+def _count(asked: FlagAnswer) -> None:
+    """OpenFeature's clients tell nothing: a flag that they ask for one by one would count as never asked for."""
+    metrics, drawn = services().flag_metrics, asked.variant["name"]
+    variants = {drawn: 1} if asked.variant["enabled"] else {}
+    times = Count(asked.flag.name, metrics.now(), int(asked.enabled), int(not asked.enabled), variants)
+    metrics.count(PRODUCTION, APP, [times])
 
 
 def _sees(project: str) -> bool:

@@ -186,8 +186,11 @@ class FlagAnswers:
         asked: Mapping[str, Any],
         facts: TenantFacts | None,
     ) -> FlagAnswer:
-        """A gate that is asked without a tenant is off while nobody can confirm that it is open."""
-        if facts is None and flag.name in snapshot.plans and not self._state.is_fresh():
+        """A gate that is asked without a tenant is off while nobody can confirm that it is open, and where its plan says no."""
+        is_gate = facts is None and flag.name in snapshot.plans
+        if is_gate and not (
+            self._state.is_fresh() and snapshot.gates.evaluate(flag.name, asked["properties"])
+        ):
             return FlagAnswer(flag, False)
         return _ask(view, flag, asked)
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
+import sqlalchemy as sa
 from answering import (
     STREAMS,
     OpenFeature,
@@ -27,6 +28,7 @@ from gateway import on_sqlite
 from rollout.core.decisions import ANALYSIS, GENERATION
 from rollout.core.ofrep import Told
 from rollout.db.engine import Database
+from rollout.db.tables import flag_metric
 from rollout.services.flag_answers import TICKET_SECONDS
 
 pytestmark = on_sqlite
@@ -279,6 +281,17 @@ def test_flags_of_other_projects_are_not_there_for_partners(
     keep(services, feature("theirs", project="internal"), feature("mine"))
     assert acme.one("theirs").status_code == 404
     assert set(acme.values()) == {GENERATION, ANALYSIS, "mine"}
+
+
+def test_a_flag_that_is_asked_for_counts_as_asked_for(services: SimpleNamespace, acme: OpenFeature) -> None:
+    keep(services, feature("mine"))
+    acme.one("mine")
+    acme.one("mine")
+    acme.one(GENERATION)
+    assert services.flag_metrics.flush() == 1
+    with services.database.read() as tx:
+        (row,) = tx.execute(sa.select(flag_metric)).mappings()
+    assert (row["flag"], row["app_name"], row["yes"], row["no"]) == ("mine", "ofrep", 2, 0)
 
 
 # -- who may -------------------------------------------------------------------------------------------------
