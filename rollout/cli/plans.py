@@ -35,11 +35,15 @@ def show_(feature: str, as_json: bool) -> None:
     """The phases of FEATURE."""
     with wired() as services:
         plan = services.plans.get(feature)
+        waits_for = services.change_requests.waits_for(feature)
+        schedules = services.schedules.open_of(feature)
     if as_json:
-        show(plan, as_json)
+        show({**plan, "waits_for": waits_for, "schedules": schedules}, as_json)
         return
     names = ("key", "title", "open", "audience")
     show_rows(plan["phases"], as_json, "No phases.", columns=names)
+    for condition in waits_for["conditions"]:
+        said(f"{condition['word']}: {condition['sentence']}", False)
 
 
 @plans.command("members")

@@ -118,8 +118,10 @@ class Condition:
             case _, "failing":
                 part, whole, _ = SHARES[self.name]
                 return f"{self.actual:g} percent of the {whole} in {self.phase} count as {part}, more than {self.wanted:g}."
+            case name, _ if name in MINIMUMS:
+                return f"{self.phase} needs {self.missing} more {name}."
             case _:
-                return f"{self.phase} needs {self.missing} more {_counted(self.name)} ({self.name})."
+                return f"{self.phase} needs {self.missing} more {_counted(self.name)} before {self.name} can be told."
 
     def as_json(self) -> dict[str, Any]:
         moment = self.name == "not_before"

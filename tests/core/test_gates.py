@@ -131,7 +131,7 @@ def test_the_four_words_of_a_ceiling() -> None:
     }
     assert {name: condition.word for name, condition in told.items()} == {name: name for name in told}
     assert told["not_enough"].missing == 60
-    assert told["not_enough"].sentence == "beta needs 60 more requests (failed_percent)."
+    assert told["not_enough"].sentence == "beta needs 60 more requests before failed_percent can be told."
     assert told["failing"].sentence == "6 percent of the requests in beta count as failed, more than 5."
 
 
