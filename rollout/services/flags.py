@@ -258,13 +258,17 @@ def _check_free(name: str) -> None:
 
 def _check_new(tx: Tx, environment: str, name: str) -> None:
     there = flags.get(tx, environment, name)
-    if there is not None:
-        archived = there.archived_at is not None
+    if there is None:
+        return
+    if there.archived_at is not None:
         raise Conflict(
-            f"There is a flag {name!r} already.",
+            f"There is a flag {name!r} already, which is archived.",
             param="name",
-            remedy="It is archived: revive it." if archived else "Change it, or choose another name.",
+            remedy="Revive it, or choose another name.",
         )
+    raise Conflict(
+        f"There is a flag {name!r} already.", param="name", remedy="Change it, or choose another name."
+    )
 
 
 def _revised(change: Change, action: str, before: Flag, **fields: Any) -> Flag:

@@ -104,7 +104,7 @@ def test_a_name_that_is_taken_is_refused_archived_or_not(services: SimpleNamespa
     services.flags.archive(ALICE, "new-editor", "done")
     with pytest.raises(Conflict) as refused:
         services.flags.add(ALICE, flag(), "x")
-    assert "revive" in refused.value.remedy_text
+    assert "Revive" in refused.value.remedy_text
 
 
 def test_a_change_is_whole_versioned_and_live_at_once(services: SimpleNamespace) -> None:
