@@ -394,7 +394,7 @@ def ways(basis: Basis, allowed: bool, seen: Sequence[Door], engine: Engine) -> l
         return way.carry_out(basis).decide(engine).allowed is not allowed
 
     found = _out(basis, seen, turns) if allowed else _in(basis, seen)
-    return [way for way in found if turns(way) and not any(map(turns, way.lesser))]
+    return [way for way in found if way.acts and turns(way) and not any(map(turns, way.lesser))]
 
 
 def _in(basis: Basis, seen: Sequence[Door]) -> Iterator[Way]:

@@ -105,6 +105,7 @@ def _json(found: Explanation) -> dict[str, Any]:
             "reason": decision.reason,
             "phase": decision.phase,
             "run": decision.run,
+            "vendors": None if decision.vendors is None else list(decision.vendors),
             "revision": decision.revision,
             "valid_until": rfc3339(decision.valid_until),
         },

@@ -242,6 +242,14 @@ def test_a_condition_that_nothing_meets_is_no_way_in() -> None:
     assert (found.decision.reason, found.ways) == ("not_in_phase", [])
 
 
+def test_a_worker_without_news_lets_in_whom_no_act_would() -> None:
+    basis = basis_of(Phase("all", "All", Everyone()), at="all")
+    stale = dataclasses.replace(basis.decide(engine), allowed=False, reason="flags_stale")
+    found = explain(basis, stale, engine)
+    assert found.ways == []
+    assert found.detail.startswith("Off: this process cannot confirm")
+
+
 def test_a_partner_is_told_from_when_the_next_phase_is() -> None:
     later = Gate(not_before=NOW + 86_400)
     basis = basis_of(
