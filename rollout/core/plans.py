@@ -117,6 +117,11 @@ class Phase:
     hold: Gate | None = None
     moves_on: bool = False
 
+    @property
+    def quota_of_each(self) -> tuple[Mapping[str, Any], ...]:
+        """What an approval brings along: without the budgets of all members together."""
+        return tuple(fields for fields in self.quota if fields.get("level") != "phase")
+
 
 @dataclass(frozen=True)
 class Plan:

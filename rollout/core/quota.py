@@ -52,7 +52,10 @@ def new_meter(meter_id: str, tenant_id: str, tz: str, now: int, fields: Mapping[
 
 
 def parse_quota(data: Any, feature: str, phase: str, at: str) -> tuple[Mapping[str, Any], ...]:
-    """The quota of a phase from JSON, as the admin API takes meters; raises InvalidRequest that names the field below `at`."""
+    """The quota of a phase from JSON, as the admin API takes meters, each with its defaults.
+
+    Raises InvalidRequest that names the field below `at`.
+    """
     if not isinstance(data, list) or len(data) > MAX_METERS:
         raise InvalidRequest(f"A quota is a list of at most {MAX_METERS} meters.", param=at)
     meters = [_meter(item, feature, phase, f"{at}.{index}") for index, item in enumerate(data)]
@@ -61,7 +64,7 @@ def parse_quota(data: Any, feature: str, phase: str, at: str) -> tuple[Mapping[s
             raise InvalidRequest(
                 f"The meter {one.name!r} is there already, or counts the same.", param=f"{at}.{index}"
             )
-    return tuple(data)
+    return tuple({name: getattr(meter, name) for name in _TYPES} for meter in meters)
 
 
 def _meter(data: Any, feature: str, phase: str, at: str) -> Meter:

@@ -94,7 +94,7 @@ class Access:
             caps = {meter.name: meter.cap for meter in meters.live(tx, tenant_id)}
         if running is None:
             return Offer(standing, None, False, ())
-        quota = ({**item, "cap": caps.get(item["name"], item["cap"])} for item in running.phase.quota)
+        quota = ({**item, "cap": caps.get(item["name"], item["cap"])} for item in running.phase.quota_of_each)
         opens = any(phase.audience in (Granted(), Everyone()) for phase in running.open_phases)
         return Offer(standing, running.phase, opens, tuple(quota))
 

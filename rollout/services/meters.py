@@ -255,7 +255,7 @@ def give_quota(
 def _quota_of_phase(tx: Tx, feature: str) -> Sequence[Mapping[str, Any]]:
     """What the current phase gives each tenant; what it gives all of them together is another matter."""
     plan = plans.get(tx, feature)
-    return [fields for fields in plan.phase.quota if fields.get("level") != "phase"] if plan else ()
+    return plan.phase.quota_of_each if plan else ()
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from rollout.errors import Conflict, InvalidRequest
 
 PLAN = Plan(GENERATION, "salt", default_phases(GENERATION), version=7)
 METER = {"unit": "image", "period": "day", "cap": 5}
+FULL = {**METER, "name": "image-day", "level": "feature", "feature": GENERATION, "hard": True}
 DAY = "2026-12-01T00:00:00Z"
 DAY_BEFORE = "2026-11-30T00:00:00Z"
 
@@ -70,7 +71,7 @@ audiences: st.SearchStrategy[Audience] = st.one_of(
     st.builds(Segment, attributes),
     st.builds(Percentage, st.just(5_000), st.just(()) | attributes),
 )
-meters = st.lists(st.just(METER), max_size=1).map(tuple)
+meters = st.lists(st.just(FULL), max_size=1).map(tuple)
 phases = st.builds(
     Phase,
     st.just(""),
@@ -182,6 +183,15 @@ def test_what_makes_no_sense_is_refused_at_its_field(data: Any, param: str) -> N
     with pytest.raises(InvalidRequest) as refused:
         parse_phases(data, GENERATION)
     assert refused.value.members["param"] == param
+
+
+def test_a_meter_of_a_quota_gets_what_was_not_said_of_it() -> None:
+    budget = {**METER, "level": "phase", "unit": "usd_micro"}
+    each, together = parse_phases([phase(quota=[METER, budget])], GENERATION)[0].quota
+    assert each == FULL
+    assert (together["name"], together["hard"]) == ("image-generation-one-money-day", True)
+    listed = parse_phases([phase(quota=[METER, budget])], GENERATION)
+    assert listed[0].quota_of_each == (FULL,)
 
 
 def test_shares_of_different_tenants_may_differ() -> None:

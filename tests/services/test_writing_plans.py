@@ -23,7 +23,17 @@ EVERYTHING = {
         "percentage": {
             "title": "A tenth",
             "audience": {"filter": [{"contextName": "region", "operator": "IN", "values": ["eu"]}]},
-            "quota": [{"level": "phase", "unit": "request", "period": "life", "cap": 5}],
+            "quota": [
+                {
+                    "name": "tenth",
+                    "level": "phase",
+                    "feature": GENERATION,
+                    "unit": "request",
+                    "period": "life",
+                    "cap": 5,
+                    "hard": True,
+                }
+            ],
             "vendors": ["openai"],
             "entry": {"not_before": "2027-01-01T00:00:00Z", "approvals": 1},
             "exit": {"seconds": 3600, "requests": 10},
