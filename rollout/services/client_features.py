@@ -10,6 +10,7 @@ import gzip
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -29,13 +30,16 @@ Shape = Callable[[Mapping[str, Any], Query, int], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Rendered:
-    """JSON, plain and gzipped, of the flags at `revision`; `document` is what they were made of."""
+    """JSON of the flags at `revision`, plain and, once somebody wants it so, gzipped; `document` is what they were made of."""
 
     revision: int
     document: Mapping[str, Any]
     etag: str
     plain: bytes
-    zipped: bytes
+
+    @cached_property
+    def zipped(self) -> bytes:
+        return gzip.compress(self.plain, 5, mtime=0)
 
 
 class ClientFeatures:
@@ -72,7 +76,7 @@ class ClientFeatures:
                 document = self._flags(snapshot, query).document
                 plain = orjson.dumps(shape(document, query, snapshot.revision))
                 tag = etag(query, snapshot.revision)
-                known = Rendered(snapshot.revision, document, tag, plain, gzip.compress(plain, 5, mtime=0))
+                known = Rendered(snapshot.revision, document, tag, plain)
                 self._rendered.put(key, known)
             return known
 
