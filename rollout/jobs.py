@@ -10,8 +10,8 @@
     phases     one worker for all            every 10 seconds
     forget     one worker for all            every 10 minutes
     purge      one worker for all            every minute
-    unleash    one worker for all            every minute
     sign_out   one worker for all            every 10 minutes
+    unleash    one worker for all            every 10 minutes
     outdated   one worker for all            every 10 minutes
     old_counts one worker for all            every 10 minutes
     old_jobs   one worker for all            every 10 minutes
@@ -79,7 +79,7 @@ def all_of(services: Services) -> list[Tick]:
         Tick("caps", 5, services.meters.carry_out_plans),
         Tick("phases", 10, services.controller.tick),
         Tick("purge", 60, services.images.purge),
-        Tick("unleash", 60, services.flag_pushes.begin),
+        Tick("unleash", 600, services.flag_pushes.look),
         Tick("sign_out", 600, services.sessions.forget),
         Tick("refusals", 0.5, services.requests.flush, elected=False),
         Tick("outdated", 600, services.requests.forget),

@@ -130,16 +130,18 @@ class FlagPushes:
             change.record("flag.pushed", subject=feature, tenant=None, before=None, after=wanted)
         return wanted
 
-    def begin(self) -> None:
-        """The tick: plans that were there before the Unleash server was are written, too."""
-        with self._database.read() as tx:
-            new = plans.all_(tx).keys() - {push.feature for push in flag_push.all_(tx)}
-        for feature in sorted(new) if self._upstream else ():
-            with self._database.write() as tx:
-                number, _ = revision.lock(tx)
-                if flag_push.get(tx, feature) is None:
-                    flag_push.want(tx, feature, number, self._database.now(tx))
-                    _leave(tx, self._new_id, feature, self._database.now(tx))
+    def look(self) -> None:
+        """The tick: plans that were there before the Unleash server are written too, and what differed there is compared anew."""
+        if self._upstream is None:
+            return
+        with self._database.write() as tx:
+            number, _ = revision.lock(tx)
+            now, known = self._database.now(tx), {push.feature: push for push in flag_push.all_(tx)}
+            for feature in sorted(plans.all_(tx)):
+                if feature not in known:
+                    flag_push.want(tx, feature, number, now)
+                if feature not in known or known[feature].drift:
+                    _leave(tx, self._new_id, feature, now, dedupe=f"look:{feature}")
 
     def carry_out(self, job: Job) -> dict[str, Any]:
         """One attempt at writing a flag, or at comparing it. Raises JobFailed."""

@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import anthropic
 import openai
 import pytest
 from processes import Service, Starter, call, wait_until
+from unleash import unleash_server
 
 MODEL = "gpt-image-2.6-flare"
 GENERATION = "image-generation"
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+ON_POSTGRES = pytest.param("postgresql", marks=pytest.mark.postgres)
+WITH_UNLEASH = pytest.param("unleash", marks=[pytest.mark.postgres, pytest.mark.node])
+
+
+@pytest.fixture(scope="module", params=["sqlite", ON_POSTGRES, WITH_UNLEASH])
 def service(
-    request: pytest.FixtureRequest, shared_starter: Starter, new_database: Callable[..., str]
-) -> Service:
-    return shared_starter.service(new_database(request.param), workers=1 if request.param == "sqlite" else 2)
+    request: pytest.FixtureRequest,
+    shared_starter: Starter,
+    new_database: Callable[..., str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Service]:
+    """With our own flags on both databases, and with a real Unleash server beside."""
+    if request.param == "sqlite":
+        yield shared_starter.service(new_database("sqlite"))
+        return
+    if request.param == "postgresql":
+        yield shared_starter.service(new_database("postgresql"), workers=2)
+        return
+    folder, empty = tmp_path_factory.mktemp("unleash"), new_database("postgresql", migrated=False)
+    with unleash_server(folder, empty) as unleash:
+        started = shared_starter.service(new_database("postgresql"), workers=2, **unleash.settings)
+        wait_until(lambda: generates(started, "acme"), "the plan to be written and fetched", started.log)
+        yield started
 
 
 def generates(service: Service, tenant: str) -> bool:

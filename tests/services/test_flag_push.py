@@ -189,9 +189,24 @@ def test_a_plan_that_was_there_before_the_server_is_written_once(database: Datab
         tx.execute(flag_push.flag_push.delete())
     site.work()
     site.admin.flags.clear()
-    site.pushes.begin()
-    site.pushes.begin()
+    site.pushes.look()
+    site.pushes.look()
     assert site.work() == ["pushed"]
+    assert site.push()["state"] == "pushed"
+    site.pushes.look()
+    assert site.work() == []
+
+
+def test_what_differed_is_compared_anew_now_and_then(site: Site) -> None:
+    site.work()
+    before = site.admin.flags[GENERATION]
+    site.polls()
+    site.admin.edit(GENERATION, add=BY_HAND)
+    site.work()
+    assert site.push()["state"] == "drift"
+    site.admin.flags[GENERATION] = before
+    site.pushes.look()
+    assert site.work() == ["compared"]
     assert site.push()["state"] == "pushed"
 
 
@@ -229,7 +244,7 @@ def test_without_a_server_nothing_is_pushed(database: Database, clock: Clock) ->
     (job,) = site.jobs.claim({KIND}, 16)
     with pytest.raises(JobFailed, match="no Unleash server"):
         alone.carry_out(job)
-    alone.begin()
+    alone.look()
 
 
 def test_a_push_of_what_has_no_plan_is_refused(site: Site) -> None:
