@@ -56,7 +56,9 @@ def operator(service: Service) -> Iterator[Services]:
 @pytest.fixture
 def acme(service: Service, operator: Services) -> Iterator[OpenFeatureClient]:
     with client(service, "acme") as found:
-        wait_until(lambda: found.get_string_value("colour", "") == "#00f", "the flags to spread", service.log)
+        wait_until(
+            lambda: found.get_boolean_value("testers", False, as_user("u1")), "the last flag", service.log
+        )
         yield found
 
 
