@@ -3,11 +3,13 @@ of the last days would have gone under it. All of it is worked out on values."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from rollout.core.contents import patched
+from rollout.core.decisions import TenantFacts
 from rollout.core.meters import Limit
 from rollout.core.plans import RunningPlan
 from rollout.core.steps import Step, take
@@ -52,9 +54,13 @@ def changed(
 class Asked:
     """One tenant: the phase by which it is in, and by which it would be; None: it is, or would be, out."""
 
-    tenant: Tenant
+    facts: TenantFacts
     was: str | None
     will: str | None
+
+    @property
+    def tenant(self) -> Tenant:
+        return self.facts.tenant
 
     @property
     def change(self) -> Literal["gains", "loses"] | None:
@@ -164,14 +170,14 @@ class Recorded:
 
 def replay(records: Iterable[Recorded], lets_in: Callable[[Recorded], bool]) -> dict[str, Any]:
     """How they went, and how they would have gone: `lets_in` is asked where an audience decided."""
-    allowed = denied = 0
-    turned: dict[str, tuple[int, set[str]]] = {"newly_allowed": (0, set()), "newly_denied": (0, set())}
+    counts, who = Counter[str](), {"newly_allowed": set[str](), "newly_denied": set[str]()}
     for record in records:
         was = record.ground is None
-        allowed, denied = allowed + record.count * was, denied + record.count * (not was)
-        if record.ground in OTHER_GROUNDS or lets_in(record) == was:
-            continue
-        kind = "newly_denied" if was else "newly_allowed"
-        turned[kind] = turned[kind][0] + record.count, turned[kind][1] | {record.tenant_id}
-    counts = {kind: {"decisions": number, "tenants": len(who)} for kind, (number, who) in turned.items()}
-    return {"decisions": allowed + denied, "allowed": allowed, "denied": denied, **counts}
+        counts["allowed" if was else "denied"] += record.count
+        if record.ground not in OTHER_GROUNDS and lets_in(record) is not was:
+            kind = "newly_denied" if was else "newly_allowed"
+            counts[kind] += record.count
+            who[kind].add(record.tenant_id)
+    turned = {kind: {"decisions": counts[kind], "tenants": len(tenants)} for kind, tenants in who.items()}
+    allowed, denied = counts["allowed"], counts["denied"]
+    return {"decisions": allowed + denied, "allowed": allowed, "denied": denied, **turned}

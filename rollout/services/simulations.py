@@ -89,17 +89,10 @@ class Simulations:
         since = now - days * DAY
         was, will = evaluator(before), evaluator(after)
         known, complete = _first(active_tenants(self._database, feature))
-        asked = [
-            Asked(
-                one.tenant,
-                was(feature, context_properties(one, before, now)),
-                will(feature, context_properties(one, after, now)),
-            )
-            for one in known
-        ]
+        asked = [_asked(one, before, after, was, will, now) for one in known]
         with self._database.read() as tx:
             used = _used(tx, feature, Period(since, now + 1, "UTC"))
-            again = _replayed(tx, after, will, {one.tenant.id: one for one in known}, since, now)
+            again = _replayed(tx, after, will, {one.tenant.id: one for one in asked}, since, now)
         expected = forecast(asked, used)
         room = [head_room(limit, expected.then, days) for limit in self._budgets(after, now)]
         comes_and_goes = [one for one in asked if one.change is not None]
@@ -150,6 +143,14 @@ def _first(tenants: Iterator[TenantFacts]) -> tuple[list[TenantFacts], bool]:
     return known, len(known) < EXAMINED_TENANTS or next(tenants, None) is None
 
 
+def _asked(
+    one: TenantFacts, before: RunningPlan, after: RunningPlan, was: Evaluate, will: Evaluate, now: int
+) -> Asked:
+    feature, properties = before.plan.feature, context_properties(one, before, now)
+    then = {**properties, "phase": after.run.phase}
+    return Asked(one, was(feature, properties), will(feature, then))
+
+
 def _used(tx: Tx, feature: str, period: Period) -> dict[str, Use]:
     """By tenant."""
     tallies = usage.tallies(tx, None, period, ("tenant", "feature"))
@@ -161,32 +162,34 @@ def _used(tx: Tx, feature: str, period: Period) -> dict[str, Use]:
 
 
 def _replayed(
-    tx: Tx, after: RunningPlan, will: Evaluate, known: Mapping[str, TenantFacts], since: int, now: int
+    tx: Tx, after: RunningPlan, will: Evaluate, asked: Mapping[str, Asked], since: int, now: int
 ) -> dict[str, Any]:
-    """The decisions since then, made once more. Who was the same all the time is asked once; who was not, for each second."""
+    """The decisions since then, made once more. Who was the same all the time was asked already; who was not is for each second."""
     feature = after.plan.feature
-    pasts = pasts_of(tx, feature, known, since, now)
+    pasts = pasts_of(tx, feature, {name: one.facts for name, one in asked.items()}, since, now)
     one_by_one, complete = simulations.one_by_one(tx, feature, since, pasts, ROWS)
     at_once = (
         record
         for record in simulations.recorded(tx, feature, since)
-        if record.tenant_id in known and record.tenant_id not in pasts
+        if record.tenant_id in asked and record.tenant_id not in pasts
     )
 
+    def admitted(known: TenantFacts, moment: int) -> str | None:
+        """Without a halt: who was let in had none, and whoever had one was refused for it."""
+        return will(feature, context_properties(replace(known, halts={}), after, moment))
+
     def lets_in(record: Recorded) -> bool:
-        if record.at is None:
-            return _lets_in(known[record.tenant_id], after, will, now, record.vendor)
-        then = pasts[record.tenant_id].at(record.at)
-        return then is not None and _lets_in(then, after, will, record.at, record.vendor)
+        one = asked[record.tenant_id]
+        if record.at is not None:
+            then = pasts[record.tenant_id].at(record.at)
+            phase = admitted(then, record.at) if then else None
+        else:
+            phase = admitted(one.facts, now) if feature in one.facts.halts else one.will
+        return phase is not None and _allows(after, phase, record.vendor)
 
     return {**replay(itertools.chain(at_once, one_by_one), lets_in), "complete": complete}
 
 
-def _lets_in(known: TenantFacts, after: RunningPlan, will: Evaluate, moment: int, vendor: str | None) -> bool:
-    """Without a halt: who was let in had none, and whoever had one was refused for it."""
-    feature = after.plan.feature
-    phase = will(feature, context_properties(replace(known, halts={}), after, moment))
-    if phase is None:
-        return False
-    vendors = after.plan.phases[after.plan.position(phase)].vendors
+def _allows(plan: RunningPlan, phase: str, vendor: str | None) -> bool:
+    vendors = plan.plan.phases[plan.plan.position(phase)].vendors
     return vendor is None or vendors is None or vendor in vendors
