@@ -311,6 +311,7 @@ def start(services: Services, *, apart: bool = False) -> Running:
     refresher = Refresher(waiter(services.settings.database), state.refresh, worker.report)
     background = jobs.Background(services, apart=apart)
     feeder = _feeder(services.settings, services.upstream) if services.upstream else None
+    services.changes.landed = refresher.nudge
     refresher.start()
     background.start()
     if feeder is not None:

@@ -59,7 +59,7 @@ class Change:
 
 
 class Changes:
-    """`follow` is told of each change before it is written down, and may add to its transaction."""
+    """`follow` is told of each change before it is written down, and may add to its transaction; `landed`, when it is over."""
 
     def __init__(
         self,
@@ -68,6 +68,7 @@ class Changes:
         follow: Callable[[Change], None] = lambda _: None,
     ) -> None:
         self._database, self._events, self._follow = database, events or Events(new_id), follow
+        self.landed: Callable[[], object] = lambda: None
 
     @contextmanager
     def begin(self, actor: Actor, reason: str | None, *, dry_run: bool = False) -> Iterator[Change]:
@@ -85,6 +86,7 @@ class Changes:
                     raise _Undo
         except _Undo:
             return
+        self.landed()
         for record in change.records:
             log.info("changed", actor=actor.name, reason=why, revision=change.revision, **record)
 

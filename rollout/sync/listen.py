@@ -24,6 +24,9 @@ POSTGRES_SECONDS = 1.0
 class Waiter(Protocol):
     def wait(self) -> None: ...
 
+    def nudge(self) -> None:
+        """This process changed something: end this wait, if nobody else will; from another thread."""
+
     def wake(self) -> None:
         """End this wait, and every later one, at once; from another thread."""
 
@@ -41,12 +44,18 @@ class Poll:
     data_version` is cheaper but moves with every hold, and would need a connection of its own."""
 
     def __init__(self, interval: float) -> None:
-        self._interval, self._woken = interval, threading.Event()
+        self._interval, self._woken, self._is_over = interval, threading.Event(), False
 
     def wait(self) -> None:
         self._woken.wait(self._interval)
+        if not self._is_over:
+            self._woken.clear()
+
+    def nudge(self) -> None:
+        self._woken.set()
 
     def wake(self) -> None:
+        self._is_over = True
         self._woken.set()
 
     def close(self) -> None:
@@ -79,6 +88,9 @@ class Listener:
                 log.warning("listener_lost", error=str(error))
             self._is_away = True
             self._hang_up()
+
+    def nudge(self) -> None:
+        """PostgreSQL tells this process, too."""
 
     def wake(self) -> None:
         self._waking.send(b"!")

@@ -31,6 +31,10 @@ class Refresher:
     def start(self) -> None:
         self._thread.start()
 
+    def nudge(self) -> None:
+        """Look now: this process changed something."""
+        self._waiter.nudge()
+
     def stop(self) -> None:
         """Ends within the interval of a wait; call it once."""
         self._stopping.set()

@@ -42,7 +42,7 @@ class Told:
     def wait(self) -> None:
         self._calls.acquire(timeout=PATIENCE)
 
-    wake = tell
+    nudge = wake = tell
 
     def close(self) -> None:
         self.closed.set()
