@@ -46,7 +46,9 @@ CONDITIONS: Mapping[Kind, tuple[str, ...]] = {
 """What a gate of each kind may say."""
 
 MAX_APPROVALS = 10
-MAX_COUNT = 1_000_000_000
+MAX_MINIMUM = 10_000
+"""Evidence looks at a bounded number of calls: `db.evidence.COUNTED`."""
+MAX_NUMBER = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,7 @@ def _value(name: str, value: Any, at: str) -> Any:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 100:
             raise InvalidRequest("A percentage is a number from 0 to 100.", param=at)
         return value
-    most = MAX_APPROVALS if name == "approvals" else MAX_COUNT
+    most = MAX_APPROVALS if name == "approvals" else MAX_MINIMUM if name in MINIMUMS else MAX_NUMBER
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
         raise InvalidRequest(f"A gate's {name} is a whole number from 1 to {most}.", param=at)
     return value

@@ -13,58 +13,77 @@ from rollout.db.tables import feedback, generation, hold
 
 ENDED = ("settled", "void", "unknown")
 
+COUNTED = 50_000
+"""So many of the newest calls and ratings since the run began are looked at: about a fifth of a second."""
+
 
 def of_run(tx: Tx, feature: str, run: Run, first_rating: str) -> Evidence:
-    """By live keys; `first_rating`: the id below all feedback that came since the run began.
-
-    It looks at the calls and the ratings since the run began, by the indexes of their time.
-    """
+    """By live keys; `first_rating`: the id below all feedback that came since the run began."""
     return Evidence(**_uses(tx, feature, run), **_ratings(tx, feature, run, first_rating))
 
 
 def _uses(tx: Tx, feature: str, run: Run) -> dict[str, int]:
     """A charge without pictures was a refusal, but for an estimate: nobody knows what that paid for."""
-    known = (hold.c.state == "settled") & (hold.c.settled_from != "estimate")
-    pictures = sa.func.coalesce(hold.c.usage["images"].as_integer(), 0)
+    newest = (
+        sa.select(
+            hold.c.tenant_id,
+            hold.c.id,
+            hold.c.state,
+            hold.c.settled_from,
+            hold.c.usage,
+            hold.c.cost_usd_micro,
+        )
+        .where(hold.c.created_at >= run.entered_at, hold.c.feature == feature)
+        .order_by(hold.c.created_at.desc())
+        .limit(COUNTED)
+        .subquery()
+    )
+    known = (newest.c.state == "settled") & (newest.c.settled_from != "estimate")
+    pictures = sa.func.coalesce(newest.c.usage["images"].as_integer(), 0)
     figures = {
         "requests": sa.func.count(),
-        "tenants": sa.func.count(hold.c.tenant_id.distinct()),
+        "tenants": sa.func.count(newest.c.tenant_id.distinct()),
         "refused": _sum(1, known & (pictures == 0)),
         "failed": _sum(1, ~known),
         "images": _sum(pictures, known),
-        "cost_usd_micro": _sum(hold.c.cost_usd_micro, known & (pictures > 0)),
+        "cost_usd_micro": _sum(newest.c.cost_usd_micro, known & (pictures > 0)),
     }
     query = (
         sa.select(*(figure.label(name) for name, figure in figures.items()))
         .join_from(
-            hold,
+            newest,
             generation,
-            (generation.c.tenant_id == hold.c.tenant_id) & (generation.c.hold_id == hold.c.id),
+            (generation.c.tenant_id == newest.c.tenant_id) & (generation.c.hold_id == newest.c.id),
         )
-        .where(hold.c.created_at >= run.entered_at, hold.c.feature == feature, hold.c.state.in_(ENDED))
-        .where(generation.c.run == run.number, generation.c.mode == "live")
+        .where(newest.c.state.in_(ENDED), generation.c.run == run.number, generation.c.mode == "live")
     )
     return _ints(tx.execute(query).mappings().one())
 
 
 def _ratings(tx: Tx, feature: str, run: Run, first_rating: str) -> dict[str, int]:
     """Each end user of a generation has one rating; what is spam or was taken back does not count."""
-    bad = sa.case((feedback.c.rating == "down", 1), else_=0)
+    newest = (
+        sa.select(feedback)
+        .where(feedback.c.id >= first_rating, feedback.c.feature == feature, feedback.c.run == run.number)
+        .where(feedback.c.state.not_in(("spam", "withdrawn")))
+        .order_by(feedback.c.id.desc())
+        .limit(COUNTED)
+        .subquery()
+    )
     rated = (
         sa.select(
-            feedback.c.tenant_id,
-            feedback.c.end_user,
+            newest.c.tenant_id,
+            newest.c.end_user,
             sa.func.count().label("ratings"),
-            sa.func.sum(bad).label("negative"),
+            sa.func.sum(sa.case((newest.c.rating == "down", 1), else_=0)).label("negative"),
         )
         .join_from(
-            feedback,
+            newest,
             generation,
-            (generation.c.tenant_id == feedback.c.tenant_id) & (generation.c.id == feedback.c.generation_id),
+            (generation.c.tenant_id == newest.c.tenant_id) & (generation.c.id == newest.c.generation_id),
         )
-        .where(feedback.c.id >= first_rating, feedback.c.state.not_in(("spam", "withdrawn")))
-        .where(feedback.c.feature == feature, feedback.c.run == run.number, generation.c.mode == "live")
-        .group_by(feedback.c.tenant_id, feedback.c.end_user)
+        .where(generation.c.mode == "live")
+        .group_by(newest.c.tenant_id, newest.c.end_user)
         .subquery()
     )
     query = sa.select(

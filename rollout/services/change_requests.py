@@ -25,8 +25,9 @@ from rollout.core.folds import NOTHING, asks_for_evidence, conditions, unmet
 from rollout.core.gates import Evidence
 from rollout.core.plans import RunningPlan, plan_json
 from rollout.core.steps import Advance, Step, parse_step, step_json
-from rollout.db import change_requests, evidence, plans
+from rollout.db import change_requests, plans
 from rollout.db.engine import Database, Tx
+from rollout.db.evidence import of_run
 from rollout.errors import Conflict, NotFound, PermissionDenied, StaleVersion
 from rollout.services.changes import Change, Changes
 from rollout.services.ids import NewId, first_id
@@ -91,11 +92,12 @@ class ChangeRequests:
         Raises NotFound, StaleVersion, InvalidRequest, and Conflict, which names conditions of gates that are `unmet`.
         """
         foreseen = self._plans.foresee(actor, feature, step, based_on=based_on)
+        evidence = self._evidence(feature, step)
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
             running = require_plan(change.tx, feature)
             check_version(foreseen.before.plan.version, running.plan.version, plan_json(running))
             if foreseen.after != foreseen.before:
-                check_gates(change, running, step)
+                check_gates(running, step, evidence, change.now)
                 if approvals_needed(running, step):
                     return Submitted(None, self.file(change, feature, step, actor.name))
             after = self.carry_out(change, feature, step)
@@ -115,9 +117,11 @@ class ChangeRequests:
         Raises NotFound, PermissionDenied for the author, StaleVersion for another content, and Conflict for one that has ended, that
         the same person approved before, or whose gates are not met (any more): then this approval is not kept either.
         """
+        with self._database.read() as tx:
+            asked = _require(tx, request_id)
+        step, evidence = parse_step(asked.step), self._evidence(asked.feature, parse_step(asked.step))
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
-            request = _require(change.tx, request_id)
-            running, step = require_plan(change.tx, request.feature), parse_step(request.step)
+            request, running = _require(change.tx, request_id), require_plan(change.tx, asked.feature)
             check_waiting(request)
             _check_content(request, running, content_hash)
             check_approver(request, actor.name)
@@ -129,7 +133,7 @@ class ChangeRequests:
             if not approved.approved_by(approvals_needed(running, step)):
                 self._put(change, "change_request.approved", request, approved)
                 return Submitted(None, change_request_json(approved, _needed(running, approved)))
-            check_gates(change, running, step)
+            check_gates(running, step, evidence, change.now)
             ended = dataclasses.replace(
                 approved,
                 state="applied",
@@ -218,6 +222,14 @@ class ChangeRequests:
                 self._end(change, request, "void", f"The plan is another one since: {step.action}.")
         return after
 
+    def _evidence(self, feature: str, step: Step) -> Evidence:
+        """What an advance is judged by, before the change begins: what is counted locks nobody out. A step that rests on the same run
+        rests on no less."""
+        if not isinstance(step, Advance):
+            return NOTHING
+        with self._database.read() as tx:
+            return evidence_of(tx, require_plan(tx, feature))
+
     def _end(self, change: Change, request: ChangeRequest, state: State, why: str) -> dict[str, Any]:
         check_waiting(request)
         ended = dataclasses.replace(
@@ -251,12 +263,12 @@ def evidence_of(tx: Tx, running: RunningPlan) -> Evidence:
     if not asks_for_evidence(running):
         return NOTHING
     run = running.run
-    return evidence.of_run(tx, running.plan.feature, run, first_id("fb", run.entered_at))
+    return of_run(tx, running.plan.feature, run, first_id("fb", run.entered_at))
 
 
-def check_gates(change: Change, running: RunningPlan, step: Step) -> None:
+def check_gates(running: RunningPlan, step: Step, evidence: Evidence, now: int) -> None:
     """Raises Conflict, which names what is `unmet`, for an advance whose time or evidence is not there."""
-    found = unmet(conditions(running, step, evidence_of(change.tx, running), change.now))
+    found = unmet(conditions(running, step, evidence, now))
     if found:
         raise Conflict(
             "The plan cannot go on yet. " + " ".join(condition.sentence for condition in found),

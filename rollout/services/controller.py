@@ -15,9 +15,11 @@ import structlog
 from rollout.core.approvals import content_hash
 from rollout.core.audit import Actor
 from rollout.core.decisions import GATED
-from rollout.core.folds import Due, Fold, fold
+from rollout.core.folds import NOTHING, Due, Fold, conditions, fold, unmet
+from rollout.core.gates import Evidence
 from rollout.core.plans import RunningPlan
 from rollout.core.schedules import Schedule, State, schedule_json
+from rollout.core.steps import Advance
 from rollout.core.times import rfc3339
 from rollout.db import change_requests, kills, plans, schedules
 from rollout.db.engine import Database, Tx
@@ -43,24 +45,25 @@ class Controller:
 
     def _look_at(self, feature: str) -> None:
         with self._database.read() as tx:
-            foreseen = self._due(tx, feature)
+            running, now = plans.get(tx, feature), self._database.now(tx)
+            if running is None or not _may_be_due(tx, running, now):
+                return
+            evidence = evidence_of(tx, running)
+            foreseen = self._due(tx, running, evidence)
         if foreseen is None:
             return
         with self._changes.begin(CONTROLLER, _reason(foreseen)) as change:
-            if self._due(change.tx, feature) == foreseen:
+            if (
+                plans.get(change.tx, feature) == running
+                and self._due(change.tx, running, evidence) == foreseen
+            ):
                 self._carry_out(change, feature, foreseen)
 
-    def _due(self, tx: Tx, feature: str) -> Fold | None:
+    def _due(self, tx: Tx, running: RunningPlan, evidence: Evidence) -> Fold | None:
         """What is to be done of a plan now; None: nothing."""
-        running = plans.get(tx, feature)
-        if running is None:
-            return None
-        pending, now = schedules.pending(tx, feature), self._database.now(tx)
-        if not running.phase.moves_on and not any(item.at <= now for item in pending):
-            return None
-        found = fold(
-            running, pending, evidence_of(tx, running), killed=feature in kills.for_everyone(tx), now=now
-        )
+        feature, now = running.plan.feature, self._database.now(tx)
+        stopped = feature in kills.for_everyone(tx)
+        found = fold(running, schedules.pending(tx, feature), evidence, killed=stopped, now=now)
         stop = found.stop
         if stop is not None and (stop.kind == "waits" or _was_filed(tx, running, found)):
             found = dataclasses.replace(found, stop=None)
@@ -81,6 +84,14 @@ class Controller:
         request_id = self._requests.file(change, feature, step, author)["id"]
         if schedule is not None:
             _end(change, schedule, "applied", f"It waits for approval as {request_id}.")
+
+
+def _may_be_due(tx: Tx, running: RunningPlan, now: int) -> bool:
+    """Whether it is time for something; what time alone keeps needs no look at the evidence."""
+    if any(item.at <= now for item in schedules.pending(tx, running.plan.feature)):
+        return True
+    waits = unmet(conditions(running, Advance(), NOTHING, now))
+    return running.phase.moves_on and not any(condition.by_time_alone for condition in waits)
 
 
 def _was_filed(tx: Tx, running: RunningPlan, due: Fold) -> bool:
