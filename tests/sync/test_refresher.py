@@ -198,6 +198,19 @@ def test_a_wait_is_ended_from_another_thread() -> None:
     poll.close()
 
 
+def test_a_nudge_ends_one_wait_and_not_the_next() -> None:
+    poll = Poll(NEVER)
+    poll.nudge()
+    poll.wait()
+    waiting = threading.Thread(target=poll.wait)
+    waiting.start()
+    waiting.join(0.05)
+    assert waiting.is_alive()
+    poll.wake()
+    waiting.join(PATIENCE)
+    assert not waiting.is_alive()
+
+
 def test_the_way_to_wait_follows_the_database() -> None:
     assert isinstance(waiter("sqlite:///rollout.db"), Poll)
     listener = waiter("postgresql+psycopg://localhost/rollout")
