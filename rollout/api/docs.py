@@ -35,6 +35,7 @@ PLACES = (
     ("/api/v1/features", "what is enabled for you, why, and what would change it"),
     ("/api/v1/access-requests", "ask for access"),
     ("/api/v1/quotas, /api/v1/usage", "what is left, what was used and what it cost"),
+    ("/api/client, /api/frontend", "flags for Unleash's SDKs, by a flag token"),
     ("/api/v1/feedback", "what your end users think of a picture"),
     ("/f/{handle}", "the page on which an end user rates a picture; the handle comes with it"),
     ("/admin, /admin/api/v1", "the operator's console, and the same as an API"),

@@ -48,6 +48,22 @@ def test_a_change_is_audited_with_before_after_actor_and_reason(database: Databa
     assert chain(database) is None
 
 
+def test_who_waits_for_changes_is_told_when_one_is_there_to_be_seen(database: Database) -> None:
+    changes, seen = Changes(database), list[int]()
+    tenants = Tenants(database, changes)
+
+    def look() -> None:
+        with database.read() as tx:
+            seen.append(revision.current(tx))
+
+    changes.landed = look
+    tenants.add(ANA, Tenant("acme", "Acme"), "first partner")
+    tenants.add(ANA, Tenant("globex", "Globex"), "a try", dry_run=True)
+    with pytest.raises(InvalidRequest):
+        tenants.add(ANA, Tenant("globex", "Globex"), " ")
+    assert seen == [1]
+
+
 def test_a_changed_a_removed_and_a_cut_off_row_are_found(database: Database, tenants: Tenants) -> None:
     for name in ("a", "b", "c"):
         tenants.add(ANA, Tenant(name, name), "seed")
