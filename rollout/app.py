@@ -168,7 +168,7 @@ def build(
         features=features,
         plans=plans,
         change_requests=change_requests,
-        schedules=Schedules(database, changes, new_id),
+        schedules=Schedules(database, changes, plans, new_id),
         controller=Controller(database, changes, change_requests),
         flags=Flags(database, changes, clock),
         segments=Segments(database, changes),

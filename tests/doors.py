@@ -80,7 +80,7 @@ def wire(database: Database, clock: Clock) -> SimpleNamespace:
         requests=Requests(database, clock, load_seed(), retention_days=30),
         plans=plans,
         change_requests=change_requests,
-        schedules=Schedules(database, changes, new_id),
+        schedules=Schedules(database, changes, plans, new_id),
         controller=Controller(database, changes, change_requests),
         features=Features(database, changes, state, NoHolds(), Workers(database), clock=clock),
     )

@@ -42,22 +42,18 @@ class Schedule:
     version: int = 1
 
 
-def foreseen(running: RunningPlan, pending: Sequence[Schedule], at: int) -> RunningPlan:
-    """The plan as the schedules up to `at` leave it, as far as they can be carried out."""
+def foreseen(running: RunningPlan, pending: Sequence[Schedule], at: int, now: int) -> RunningPlan:
+    """What a new schedule for `at` rests on: the plan as those up to then leave it.
+
+    Raises InvalidRequest for a time that is past, Conflict where there are MAX_PENDING.
+    """
+    check_ahead(at, now, "at")
+    if len(pending) >= MAX_PENDING:
+        raise Conflict(f"At most {MAX_PENDING} steps of a plan can be scheduled.", remedy="Cancel one first.")
     for schedule in pending:
         if schedule.at <= at and schedule.base_version == running.plan.version:
             running = take(running, schedule.step, schedule.created_by, schedule.at).after
     return running
-
-
-def base_version(running: RunningPlan, pending: Sequence[Schedule], step: Step, at: int, now: int) -> int:
-    """What a new schedule rests on. Raises InvalidRequest, Conflict for a time that is past, or a step that is not possible then."""
-    check_ahead(at, now, "at")
-    if len(pending) >= MAX_PENDING:
-        raise Conflict(f"At most {MAX_PENDING} steps of a plan can be scheduled.", remedy="Cancel one first.")
-    before = foreseen(running, pending, at)
-    take(before, step, "", at)
-    return before.plan.version
 
 
 def stale(running: RunningPlan, pending: Sequence[Schedule]) -> set[str]:

@@ -205,7 +205,7 @@ class Plans:
     def foresee(self, actor: Actor, feature: str, step: Step, *, based_on: int | None = None) -> Foreseen:
         """What `step` would come to at this moment, by gates and approvals or not. Raises as `take`."""
         before, now = self._read(feature, based_on)
-        after = self._taken(before, step, actor.name, now).after
+        after = self.taken(before, step, actor.name, now).after
         return Foreseen(before, after, self._radius(before, after, now))
 
     def take(
@@ -217,7 +217,7 @@ class Plans:
         """
         before = _require(change.tx, feature)
         check_version(based_on, before.plan.version, plan_json(before))
-        taken = self._taken(before, step, change.actor.name, change.now)
+        taken = self.taken(before, step, change.actor.name, change.now)
         after = taken.after
         if after == before:
             return before, after
@@ -245,7 +245,8 @@ class Plans:
         give_budgets(change, self._new_id, plan.feature, running.open_phases)
         return running
 
-    def _taken(self, before: RunningPlan, step: Step, by: str, now: int) -> Taken:
+    def taken(self, before: RunningPlan, step: Step, by: str, now: int) -> Taken:
+        """What `step` would leave behind; nothing is written. Raises Conflict, InvalidRequest."""
         taken = take(before, step, by, now)
         self._check_vendors(taken.plan, before.plan.phases)
         return taken

@@ -7,7 +7,7 @@ from typing import Any
 
 from rollout.core.audit import Actor
 from rollout.core.plans import plan_json
-from rollout.core.schedules import OPEN, Schedule, State, base_version, schedule_json, stale
+from rollout.core.schedules import OPEN, Schedule, State, foreseen, schedule_json, stale
 from rollout.core.steps import Step
 from rollout.db import plans, schedules
 from rollout.db.engine import Database, Tx
@@ -15,12 +15,13 @@ from rollout.errors import Conflict, NotFound
 from rollout.services.change_requests import require_plan
 from rollout.services.changes import Changes
 from rollout.services.ids import NewId
+from rollout.services.plans import Plans
 from rollout.services.tenants import check_version
 
 
 class Schedules:
-    def __init__(self, database: Database, changes: Changes, new_id: NewId) -> None:
-        self._database, self._changes, self._new_id = database, changes, new_id
+    def __init__(self, database: Database, changes: Changes, plans: Plans, new_id: NewId) -> None:
+        self._database, self._changes, self._plans, self._new_id = database, changes, plans, new_id
 
     def page(
         self, *, feature: str | None, state: State | None, before: str | None, limit: int
@@ -63,12 +64,14 @@ class Schedules:
             running = require_plan(change.tx, feature)
             check_version(based_on, running.plan.version, plan_json(running))
             pending = schedules.pending(change.tx, feature)
+            before = foreseen(running, pending, at, change.now)
+            self._plans.taken(before, step, actor.name, at)
             added = Schedule(
                 id=self._new_id("sch"),
                 feature=feature,
                 at=at,
                 step=step,
-                base_version=base_version(running, pending, step, at, change.now),
+                base_version=before.plan.version,
                 reason=change.reason,
                 created_by=actor.name,
                 created_at=change.now,

@@ -12,7 +12,7 @@ from stepping import ENTERED, PLAN, running
 from rollout.core.folds import Fold, conditions, fold, unmet
 from rollout.core.gates import Evidence, Gate
 from rollout.core.plans import Plan, RunningPlan
-from rollout.core.schedules import Schedule, base_version, stale
+from rollout.core.schedules import Schedule, foreseen, stale
 from rollout.core.steps import Advance, Edit, Jump, Pause, Restart, RollBack, Step, take
 from rollout.errors import RolloutError
 
@@ -214,10 +214,13 @@ def test_schedules_that_were_written_one_after_another_rest_on_each_other(
     of, pending = running(), list[Schedule]()
     for number, (at, step) in enumerate(sorted(wanted, key=lambda item: item[0])):
         try:
-            base = base_version(of, pending, step, ENTERED + at, ENTERED)
+            before = foreseen(of, pending, ENTERED + at, ENTERED)
+            take(before, step, "", ENTERED + at)
         except RolloutError:
             continue
-        pending.append(Schedule(f"sch_{number}", "f", ENTERED + at, step, base, "why", "ana", ENTERED))
+        pending.append(
+            Schedule(f"sch_{number}", "f", ENTERED + at, step, before.plan.version, "why", "ana", ENTERED)
+        )
     assert stale(of, pending) == set()
     found = fold(of, pending, NOTHING, killed=False, now=ENTERED + 10 * DAY)
     assert [item.schedule for item in found.taken] == pending

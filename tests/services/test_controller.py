@@ -173,6 +173,9 @@ def test_what_will_not_be_possible_is_not_scheduled(services: SimpleNamespace) -
         schedule(services, 9)
     with pytest.raises(InvalidRequest):
         schedule(services, 9, Advance("nowhere"))
+    unknown_vendor = Edit({"phases": {"general_availability": {"vendors": ["nobody"]}}})
+    with pytest.raises(InvalidRequest, match="nobody"):
+        schedule(services, 0.5, unknown_vendor)
     with pytest.raises(StaleVersion):
         schedule(services, 9, Pause(), based_on=77)
     with pytest.raises(NotFound):
