@@ -18,8 +18,11 @@ from rollout.errors import InvalidRequest
 NAMED_FIELDS = ("userId", "sessionId", "remoteAddress", "appName", "currentTime", "environment")
 """What a context holds beside its properties."""
 
-NEVER_THE_SAME = frozenset({*NAMED_FIELDS, "default", "random"} - {"environment"})
-"""What differs between two callers of one tenant, or between two moments; stickinesses among them."""
+SURE = frozenset({"tenantId", "environment"})
+"""What is the same for all callers of one tenant, beside its attributes."""
+
+NEVER_SURE = frozenset({*NAMED_FIELDS, *RESERVED_PROPERTIES, "default", "random"}) - SURE
+"""What differs between two callers of one tenant, or between two moments, whatever a tenant's attributes are called."""
 
 _STICKY = {
     "userWithId": "userId",

@@ -17,7 +17,15 @@ from typing import Any
 import orjson
 
 from rollout.core.decisions import FEATURES, TenantFacts, context_properties
-from rollout.core.flag_answers import NEVER_THE_SAME, NO_VARIANT, FlagAnswer, FlagTraits, as_tenant, flags_of
+from rollout.core.flag_answers import (
+    NEVER_SURE,
+    NO_VARIANT,
+    SURE,
+    FlagAnswer,
+    FlagTraits,
+    as_tenant,
+    flags_of,
+)
 from rollout.core.flags import PRODUCTION
 from rollout.db.engine import Clock
 from rollout.errors import InvalidApiKey, LedgerUnavailable
@@ -171,7 +179,7 @@ class FlagAnswers:
         memo = view.tenants.get(facts.tenant.id)
         if memo is not None and memo[0] is facts:
             return memo[1]
-        fixed = ({*facts.tenant.attributes, "tenantId"} - NEVER_THE_SAME) | {"environment"}
+        fixed = SURE | (facts.tenant.attributes.keys() - NEVER_SURE)
         known = tuple(
             _ask(view, flag, asked) if flag.reads <= fixed else None for flag in view.flags.values()
         )
@@ -187,11 +195,10 @@ class FlagAnswers:
         facts: TenantFacts | None,
     ) -> FlagAnswer:
         """A gate that is asked without a tenant is off while nobody can confirm that it is open, and where its plan says no."""
-        is_gate = facts is None and flag.name in snapshot.plans
-        if is_gate and not (
-            self._state.is_fresh() and snapshot.gates.evaluate(flag.name, asked["properties"])
-        ):
-            return FlagAnswer(flag, False)
+        if facts is None and asked["environment"] == PRODUCTION and flag.name in snapshot.plans:
+            says_plan = snapshot.gates.evaluate(flag.name, asked["properties"])
+            if says_plan is None or not self._state.is_fresh():
+                return FlagAnswer(flag, False)
         return _ask(view, flag, asked)
 
     def _gate(self, snapshot: Snapshot, view: _View, facts: TenantFacts, feature: str) -> FlagAnswer:

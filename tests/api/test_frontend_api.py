@@ -152,6 +152,10 @@ def test_a_token_sees_its_environment_and_its_projects(services: SimpleNamespace
     assert set(Frontend(services, "acme", environment="development").on()) == {"elsewhere"}
     assert set(Frontend(services, "acme", projects=("other",)).on()) == {ANALYSIS, "theirs"}
     assert Frontend(services, None, environment="nowhere").on() == {}
+    keep(services, feature(GENERATION), environment="staging")
+    assert set(Frontend(services, None, environment="staging").on()) == {GENERATION}, (
+        "a gate is in production"
+    )
 
 
 def test_the_time_and_the_environment_are_ours(services: SimpleNamespace) -> None:
