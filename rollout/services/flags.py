@@ -1,6 +1,7 @@
 """Flags beyond plans: written, archived, revived, by environment and name.
 
-What a person writes is checked strictly and loaded by the engine aside before it is stored; `keep` and `retire` write what was checked
+What a person writes is checked strictly and loaded by the engine aside, before any lock is taken: the first load of a process takes a
+second. Inside of the change the checks are made again, for what is around it may have changed. `keep` and `retire` write what was checked
 already, for whoever writes many at once.
 """
 
@@ -104,11 +105,15 @@ class Flags:
         settle(examine_name(document.get("name")), accepted=False)
         draft = completed(document)
         _check_free(draft["name"])
+        with self._database.read() as tx:
+            around = surroundings(tx, environment, draft, self._database.now(tx))
+            shared = [one.document for one in segments.all_(tx)]
+        settle(examine_flag(draft, around), accepted=True)
+        load_aside(draft, shared)
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
             _check_new(change.tx, environment, draft["name"])
             around = surroundings(change.tx, environment, draft, change.now)
             doubts = settle(examine_flag(draft, around), accept_warnings)
-            load_aside(draft, (one.document for one in segments.all_(change.tx)))
             return Kept(keep(change, environment, None, draft), doubts)
 
     def put(
@@ -133,7 +138,6 @@ class Flags:
             check_version(before.version, now_there.version, flag_json(now_there))
             findings = [*_examine(change.tx, before, draft, change.now), *departures(lost)]
             doubts = settle(findings, accept_warnings)
-            load_aside(draft, (one.document for one in segments.all_(change.tx)))
             if draft == before.document:
                 return Kept(before, doubts)
             return Kept(keep(change, environment, before, draft), doubts)
