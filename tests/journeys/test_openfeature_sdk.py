@@ -151,6 +151,20 @@ def test_a_change_is_told_by_the_stream_and_fetched(
     assert {one["key"] for one in after["flags"]} - {one["key"] for one in bulk["flags"]} == {"brand-new"}
 
 
+@pytest.mark.postgres
+def test_whichever_of_four_workers_is_asked_after_an_event_it_knows_of_the_change(
+    starter: Starter, new_database: Callable[..., str]
+) -> None:
+    service = starter.service(new_database("postgresql"), workers=4)
+    with closing(build(Settings.from_env(service.environ))) as operator:
+        _, _, bulk = fetch(service)
+        with listening(service, bulk["eventStreams"][0]["endpoint"]["requestUri"]) as events:
+            operator.flags.add(ANA, feature("brand-new"), "test", accept_warnings=True)
+            query = f"?flagConfigEtag={next(events)['etag']}"
+            answers = [fetch(service, query)[2]["flags"] for _ in range(20)]
+    assert all("brand-new" in {one["key"] for one in flags} for flags in answers)
+
+
 def fetch(service: Service, query: str = "", **headers: str) -> tuple[int, dict[str, str], Any]:
     path = f"/ofrep/v1/evaluate/flags{query}"
     return service.call("POST", path, {"context": {}}, key=service.key("acme"), headers=headers)
