@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rollout.core.flag_metrics import FlagClient
-from rollout.db.engine import Tx, insert_missing
+from rollout.db.engine import Tx
 from rollout.db.tables import flag_client
 
 _KEY = (flag_client.c.environment, flag_client.c.app_name, flag_client.c.instance_id)
@@ -17,21 +17,12 @@ _KEY = (flag_client.c.environment, flag_client.c.app_name, flag_client.c.instanc
 
 def registered(tx: Tx, clients: Collection[FlagClient]) -> None:
     """Keep what they told; when one was first seen stays."""
-    if clients:
-        insert = (postgresql if tx.dialect.name == "postgresql" else sqlite).insert(flag_client)
-        told = {name: insert.excluded[name] for name in ("sdk", "strategies", "interval", "seen_at")}
-        tx.execute(insert.on_conflict_do_update(index_elements=_KEY, set_=told), _rows(clients))
+    _put(tx, clients, ("sdk", "strategies", "interval", "seen_at"))
 
 
 def seen(tx: Tx, clients: Collection[FlagClient]) -> None:
     """Keep that they are there, and nothing else of those that are known."""
-    if clients:
-        rows = _rows(clients)
-        insert_missing(tx, flag_client, rows)
-        found = (column == sa.bindparam(f"b_{column.name}") for column in _KEY)
-        keys = [{f"b_{column.name}": row[column.name] for column in _KEY} for row in rows]
-        moments = [{**key, "seen_at": row["seen_at"]} for key, row in zip(keys, rows, strict=True)]
-        tx.execute(sa.update(flag_client).where(*found), moments)
+    _put(tx, clients, ("seen_at",))
 
 
 def page(tx: Tx, *, environment: str | None, after: Sequence[str] | None, limit: int) -> list[FlagClient]:
@@ -51,7 +42,10 @@ def forget(tx: Tx, seen_before: int) -> int:
     return tx.execute(sa.delete(flag_client).where(flag_client.c.seen_at < seen_before)).rowcount
 
 
-def _rows(clients: Collection[FlagClient]) -> list[dict[str, object]]:
+def _put(tx: Tx, clients: Collection[FlagClient], changing: Sequence[str]) -> None:
     """In the order of their keys: processes that write the same ones wait for one another but never in a ring."""
     rows = [{**asdict(client), "strategies": list(client.strategies)} for client in clients]
-    return sorted(rows, key=lambda row: tuple(str(row[column.name]) for column in _KEY))
+    rows.sort(key=lambda row: tuple(row[column.name] for column in _KEY))
+    insert = (postgresql if tx.dialect.name == "postgresql" else sqlite).insert(flag_client)
+    changed = {name: insert.excluded[name] for name in changing}
+    tx.execute(insert.on_conflict_do_update(index_elements=_KEY, set_=changed), rows)

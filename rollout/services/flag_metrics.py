@@ -1,6 +1,6 @@
 """Who asks for flags, and how often each was on and off, as the SDKs tell it.
 
-It is taken in memory and written down soon after, in one transaction, so that no SDK waits for the database. Failure behaviour: with the
+It is taken in memory and written down soon after, so that no SDK waits for the database. Failure behaviour: with the
 database away it waits; what finds no room is dropped and logged. A token of a frontend is known to everybody with a browser, so all
 that a caller can make up is bounded: names of flags that are not there, apps and instances, each hour.
 """
@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, TypeVar
 
 import structlog
 
 from rollout.core.flag_metrics import HOUR, Count, FlagClient, FlagMetric
 from rollout.db import flag_clients, flag_metrics
-from rollout.db.engine import Clock, Database
+from rollout.db.engine import Clock, Database, Tx
 from rollout.errors import InvalidRequest, LedgerUnavailable
 from rollout.services.state import State
+
+V = TypeVar("V")
 
 log = structlog.get_logger()
 
@@ -80,10 +83,9 @@ class FlagMetrics:
             if not (counted or registered or seen):
                 return 0
             try:
-                with self._database.write() as tx:
-                    flag_clients.registered(tx, registered.values())
-                    flag_clients.seen(tx, seen.values())
-                    flag_metrics.add(tx, counted.values())
+                self._write(flag_clients.registered, registered)
+                self._write(flag_clients.seen, seen)
+                self._write(flag_metrics.add, counted)
             except LedgerUnavailable as error:
                 self._take_back(counted, registered, seen)
                 if not self._failing:
@@ -92,6 +94,13 @@ class FlagMetrics:
                 return 0
             self._failing = False
             return len(counted)
+
+    def _write(self, write: Callable[[Tx, Collection[V]], None], waiting: Mapping[Any, V]) -> None:
+        """In a transaction of its own: with locks on two kinds of rows processes could wait in a ring. Counts come last, because they
+        alone may not be written twice."""
+        if waiting:
+            with self._database.write() as tx:
+                write(tx, waiting.values())
 
     def forget(self) -> None:
         """Remove what is too old to tell anything."""
