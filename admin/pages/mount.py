@@ -33,6 +33,7 @@ from . import (
     statements,
     tenants,
     topups,
+    upstream,
     users,
     webhooks,
 )
@@ -60,6 +61,7 @@ ROOMS: tuple[Blueprint, ...] = (
     change_requests.routes,
     schedules.routes,
     flags.routes,
+    upstream.routes,
     segments.routes,
     kill.routes,
     webhooks.routes,

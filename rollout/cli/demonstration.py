@@ -81,8 +81,9 @@ def seed(settings: Settings) -> dict[str, Any]:
     """Bring the demo's tenants, plan, grants, meters and keys about; returns what `demo.json` holds."""
     from rollout.app import build
 
-    in_sandbox = dataclasses.replace(settings, sandbox="on")  # seeding must never spend money at a vendor
-    with contextlib.closing(build(in_sandbox, connect=True)) as services:
+    # Seeding must never spend money at a vendor, nor wait for an Unleash server: that is written to later.
+    alone = dataclasses.replace(settings, sandbox="on", flags="embedded")
+    with contextlib.closing(build(alone, connect=True)) as services:
         with services.changes.begin(ACTOR, REASON) as change:
             services.plans.ensure_plan(change)
         known = {tenant.id for tenant in services.tenants.page(after=None, limit=1000)}

@@ -19,6 +19,7 @@ from rollout.cli.context import (
     wired,
 )
 from rollout.cli.documents import Document
+from rollout.cli.upstream import push, upstream
 from rollout.core.flags import PRODUCTION
 
 environment_option = click.option("--environment", default=PRODUCTION, show_default=True)
@@ -31,6 +32,10 @@ accept_option = click.option(
 @click.group()
 def flags() -> None:
     """Flags beyond plans, in Unleash's format."""
+
+
+flags.add_command(upstream)
+flags.add_command(push)
 
 
 @flags.command("list")

@@ -25,7 +25,7 @@ COMMANDS = {
     "tokens": ("rollout.cli.tokens:tokens", "Admin tokens: list, show, add, revoke."),
     "flags": (
         "rollout.cli.flags:flags",
-        "Flags beyond plans: list, show, add, set, archive, revive.",
+        "Flags beyond plans: list, show, add, set, archive, revive; with Unleash: upstream, push.",
     ),
     "segments": (
         "rollout.cli.segments:segments",

@@ -124,10 +124,12 @@ class FlagPushes:
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
             if plans.get(change.tx, feature) is None:
                 raise NotFound(f"There is no plan for {feature!r}.", param="feature")
+            before = flag_push.get(change.tx, feature)
             flag_push.want(change.tx, feature, change.revision, change.now)
             _leave(change.tx, self._new_id, feature, change.now, anew=True)
             wanted = push_json(_require(change.tx, feature))
-            change.record("flag.pushed", subject=feature, tenant=None, before=None, after=wanted)
+            known = push_json(before) if before else None
+            change.record("flag.pushed", subject=feature, tenant=None, before=known, after=wanted)
         return wanted
 
     def look(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -28,7 +29,9 @@ def services(
     new_database: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Services]:
     home = str(tmp_path_factory.mktemp("home"))
-    built = build(Settings(home=home, database_url=new_database("sqlite"), secret_key="s" * 40))
+    settings = Settings(home=home, database_url=new_database("sqlite"), secret_key="s" * 40)
+    unleash = {"unleash_url": "http://unleash.test/api", "unleash_token": "t", "unleash_admin_token": "t"}
+    built = build(replace(settings, flags="unleash", **unleash))
     yield built
     built.close()
 
@@ -148,6 +151,7 @@ def test_every_route_that_changes_something_is_audited(services: Services) -> No
     for_all = {"name": "new-editor", "strategies": [{"name": "default"}]}
     change("POST", "/flags", {"document": for_all}, "flag.added", is_new=True)
     change("PUT", "/flags/new-editor", {"document": {**for_all, "enabled": True}}, "flag.changed")
+    change("POST", "/flags/upstream/push", {"feature": GENERATION}, "flag.pushed")
     change("POST", "/flags/new-editor/archive", {}, "flag.archived")
     change("POST", "/flags/new-editor/revive", {}, "flag.revived")
     testers = {

@@ -35,6 +35,8 @@ COMMAND_OF = {
     "GET /tokens/<token_id>": "tokens show",
     "POST /tokens": "tokens add",
     "POST /tokens/<token_id>/revoke": "tokens revoke",
+    "GET /flags/upstream": "flags upstream",
+    "POST /flags/upstream/push": "flags push",
     "GET /flags": "flags list",
     "GET /flags/<path:name>": "flags show",
     "POST /flags": "flags add",

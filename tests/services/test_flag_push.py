@@ -177,7 +177,7 @@ def test_a_flag_that_was_archived_there_is_told(site: Site) -> None:
     site.work()
     site.polls()
     del site.admin.flags[GENERATION]
-    site.hears('{"features": [{"name": "other", "strategies": []}]}')
+    site.hears('{"features": [{"name": "other", "enabled": true, "strategies": []}]}')
     site.work()
     (drift,) = site.push()["drift"]
     assert (drift["what"], drift["actual"]) == ("flag", False)

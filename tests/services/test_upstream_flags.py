@@ -155,7 +155,7 @@ def test_of_two_processes_the_slower_does_not_put_back_an_older_state(site: Site
     site.admin.do(GENERATION, Switch(on=False))
     new = site.text()
     assert site.polls()
-    assert not other.upstream.take(document({"name": "between", "strategies": []}), '"1"')
+    assert not other.upstream.take(document({"name": "between", "enabled": True, "strategies": []}), '"1"')
     other.state.refresh()
     assert other.hears(new, '"2"')
     assert other.decides() == "no: flag_off"
