@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -60,6 +61,21 @@ def test_counts_of_an_hour_add_up_whoever_writes_them_down(
     metrics.count(PRODUCTION, "app", [count(clock)])
     assert shown(metrics) == [("app", 1, 0, {}), ("web", 7, 3, {"blue": 3, "red": 1})]
     assert metrics.page("development", GENERATION, hours=24, limit=9) == []
+
+
+def test_processes_that_write_at_once_lose_nothing(
+    services: SimpleNamespace, database: Database, clock: Any
+) -> None:
+    workers = [FlagMetrics(database, services.state, clock) for _ in range(4)]
+    for worker in workers:
+        for app in ("a", "b", "c"):
+            worker.register(client(app))
+            worker.see(client(f"{app}2"))
+            worker.count(PRODUCTION, app, [count(clock, flag=f"flag-{n}", blue=1) for n in range(20)])
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(FlagMetrics.flush, workers)) == [60] * 4
+    assert shown(workers[0], "flag-7") == [(app, 4, 0, {"blue": 4}) for app in ("a", "b", "c")]
+    assert len(workers[0].clients(limit=99)) == 6
 
 
 def test_many_flags_are_written_in_one_go(
