@@ -85,6 +85,20 @@ def test_ratings_count_where_their_picture_was_made(services: SimpleNamespace, c
     assert (found.ratings, found.negative, found.raters) == (4, 2, 3)
 
 
+def test_the_newest_calls_and_ratings_are_looked_at(
+    services: SimpleNamespace, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is looked at is bounded, however long a run is."""
+    for number in range(3):
+        services.uses.settled(generation(f"gen_{number}"), 10**number, images=1)
+        clock.advance(60)
+        services.feedback.submit("acme", f"gen_{number}", f"user-{number}", DOWN if number else UP)
+    monkeypatch.setattr(evidence, "COUNTED", 2)
+    found = of_run(services)
+    assert (found.requests, found.cost_usd_micro) == (2, 110)
+    assert (found.ratings, found.negative) == (2, 2)
+
+
 def test_an_advance_is_possible_once_the_calls_are_there(services: SimpleNamespace) -> None:
     gates = {"exit": {"requests": 2, "tenants": 1}, "hold": {"failed_percent": 40}}
     services.change_requests.submit(ALICE, GENERATION, Restart(gates), "with gates")
