@@ -50,11 +50,10 @@ class UnleashAdmin:
         found = self._send("GET", self._flag(flag), but=404)
         if found is None:
             return None
-        for environment in found["environments"]:
-            if environment["name"] == self._environment:
-                strategies = tuple((item["id"], strategy_json(item)) for item in environment["strategies"])
-                return Standing(environment["enabled"], strategies)
-        raise UnleashFailed(f"The project has no environment {self._environment!r}.")
+        try:
+            return self._standing(found)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise UnleashFailed(f"Unleash answered what is no flag: {error!r}") from None
 
     def create(self, flag: str, description: str) -> None:
         """Off, without strategies."""
@@ -75,6 +74,13 @@ class UnleashAdmin:
             case Sort(ids):
                 order = [{"id": id, "sortOrder": at} for at, id in enumerate(ids)]
                 self._send("POST", f"{place}/strategies/set-sort-order", order)
+
+    def _standing(self, found: Mapping[str, Any]) -> Standing:
+        for environment in found["environments"]:
+            if environment["name"] == self._environment:
+                strategies = tuple((item["id"], strategy_json(item)) for item in environment["strategies"])
+                return Standing(environment["enabled"], strategies)
+        raise UnleashFailed(f"The project has no environment {self._environment!r}.")
 
     def _flag(self, name: str) -> str:
         return f"{self._features}/{quote(name, safe='')}"
