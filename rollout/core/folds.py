@@ -11,17 +11,17 @@ passed in the same change), at a schedule whose plan is another one by now. What
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from rollout.core.approvals import approvals_needed, passed
-from rollout.core.gates import Condition, Evidence, standing
+from rollout.core.gates import Condition, Evidence, Gate, standing
 from rollout.core.plans import RunningPlan
 from rollout.core.schedules import Schedule
 from rollout.core.steps import Advance, Pause, RollBack, Step, take
 from rollout.errors import RolloutError
 
-NOTHING = Evidence()
+NOTHING, NO_GATE = Evidence(), Gate()
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def conditions(running: RunningPlan, step: Step, evidence: Evidence, now: int) -
     Of a phase that it would only run through nothing is known: its exit is met by nothing but a jump.
     Raises InvalidRequest for a phase that there is not.
     """
-    return _conditions(running, step, evidence, now, running.run.entered_at)
+    return _Stand(running, evidence, running.run.entered_at, now).conditions(step)
 
 
 def unmet(found: Sequence[Condition]) -> list[Condition]:
@@ -78,82 +78,78 @@ def fold(
 ) -> Fold:
     """What is due at `now`; `pending` are the plan's schedules, in order of their time, `evidence` is of its run."""
     taken: list[Due] = []
-    entered_at, waiting = running.run.entered_at, [item for item in pending if item.at <= now]
-    while due := _next(running, waiting, evidence, entered_at, killed, now):
-        stop = _stop(running, due, evidence, entered_at, killed, now)
+    stand = _Stand(running, evidence, running.run.entered_at, now, killed)
+    waiting = [item for item in pending if item.at <= now]
+    while due := stand.next(waiting):
+        stop = stand.stop(due)
         if stop is not None:
             return Fold(tuple(taken), stop)
         taken.append(due)
-        after = take(running, due.step, "", now).after
-        if after.run.number != running.run.number:
-            by_time = all(
-                one.by_time_alone for one in _conditions(running, due.step, evidence, now, entered_at)
-            )
-            evidence, entered_at = NOTHING, max(entered_at, due.at) if by_time else now
-        running = after
-        if due.schedule is not None:
-            waiting.remove(due.schedule)
+        stand, waiting = stand.after(due), [item for item in waiting if item is not due.schedule]
     return Fold(tuple(taken))
 
 
-def _next(
-    running: RunningPlan,
-    waiting: Sequence[Schedule],
-    evidence: Evidence,
-    entered_at: int,
-    killed: bool,
-    now: int,
-) -> Due | None:
-    """What is due first."""
-    planned = [Due(item.step, item.at, item) for item in waiting[:1]]
-    by_itself = None if killed else _moves_on(running, evidence, entered_at, now)
-    return min([*planned, *([by_itself] if by_itself else [])], key=lambda due: due.at, default=None)
+@dataclass(frozen=True)
+class _Stand:
+    """Where a fold has brought the plan so far; `entered_at`: when it would have come there, had somebody looked at each time."""
 
+    running: RunningPlan
+    evidence: Evidence
+    entered_at: int
+    now: int
+    killed: bool = False
 
-def _moves_on(running: RunningPlan, evidence: Evidence, entered_at: int, now: int) -> Due | None:
-    """The advance of a phase that moves on, once time and evidence are there; at when they allowed it."""
-    phases, position = running.plan.phases, running.position
-    if not running.phase.moves_on or running.run.state != "running" or position + 1 == len(phases):
-        return None
-    step = Advance()
-    if unmet(_conditions(running, step, evidence, now, entered_at)):
-        return None
-    exit_, entry = running.phase.exit, phases[position + 1].entry
-    stayed = entered_at + (exit_.seconds or 0 if exit_ is not None else 0)
-    return Due(step, max(stayed, entry.not_before or 0 if entry is not None else 0))
+    def next(self, waiting: Sequence[Schedule]) -> Due | None:
+        """What is due first."""
+        planned = [Due(item.step, item.at, item) for item in waiting[:1]]
+        return min([*planned, *self._moves_on()], key=lambda due: due.at, default=None)
 
+    def stop(self, due: Due) -> Stop | None:
+        """Why it is not taken."""
+        planned, version = due.schedule, self.running.plan.version
+        if planned is not None and planned.base_version != version:
+            why = f"It was planned on version {planned.base_version}; the plan is at {version}."
+            return Stop(due, "conflict", why)
+        try:
+            take(self.running, due.step, "", self.now)
+        except RolloutError as error:
+            return Stop(due, "conflict", error.message)
+        if self.killed and not isinstance(due.step, (Pause, RollBack)):
+            return Stop(due, "waits")
+        if unmet(self.conditions(due.step)):
+            return Stop(due, "waits")
+        return Stop(due, "approval") if approvals_needed(self.running, due.step) else None
 
-def _stop(
-    running: RunningPlan, due: Due, evidence: Evidence, entered_at: int, killed: bool, now: int
-) -> Stop | None:
-    schedule, step = due.schedule, due.step
-    if schedule is not None and schedule.base_version != running.plan.version:
-        why = f"It was planned on version {schedule.base_version}; the plan is at {running.plan.version}."
-        return Stop(due, "conflict", why)
-    try:
-        take(running, step, "", now)
-        needed = approvals_needed(running, step)
-    except RolloutError as error:
-        return Stop(due, "conflict", error.message)
-    if killed and not isinstance(step, (Pause, RollBack)):
-        return Stop(due, "waits")
-    if unmet(_conditions(running, step, evidence, now, entered_at)):
-        return Stop(due, "waits")
-    return Stop(due, "approval") if needed else None
+    def after(self, due: Due) -> _Stand:
+        """Time in a new phase counts from when its step was due; from now, where evidence said when."""
+        after = take(self.running, due.step, "", self.now).after
+        if after.run.number == self.running.run.number:
+            return replace(self, running=after)
+        by_time = all(condition.by_time_alone for condition in self.conditions(due.step))
+        entered_at = max(self.entered_at, due.at) if by_time else self.now
+        return replace(self, running=after, evidence=NOTHING, entered_at=entered_at)
 
+    def conditions(self, step: Step) -> list[Condition]:
+        if not isinstance(step, Advance):
+            return []
+        now, found = self.now, list[Condition]()
+        left, entered = passed(self.running, step)
+        for phase in left[:1]:
+            found += standing(phase.exit, "exit", phase.key, self.evidence, self.entered_at, now)
+            found += standing(phase.hold, "hold", phase.key, self.evidence, self.entered_at, now)
+        for phase in left[1:]:
+            found += standing(phase.exit, "exit", phase.key, NOTHING, now, now)
+        for phase in entered:
+            found += standing(phase.entry, "entry", phase.key, NOTHING, now, now)
+        return found
 
-def _conditions(
-    running: RunningPlan, step: Step, evidence: Evidence, now: int, entered_at: int
-) -> list[Condition]:
-    if not isinstance(step, Advance):
-        return []
-    left, entered = passed(running, step)
-    found: list[Condition] = []
-    for phase in left[:1]:
-        found += standing(phase.exit, "exit", phase.key, evidence, entered_at, now)
-        found += standing(phase.hold, "hold", phase.key, evidence, entered_at, now)
-    for phase in left[1:]:
-        found += standing(phase.exit, "exit", phase.key, NOTHING, now, now)
-    for phase in entered:
-        found += standing(phase.entry, "entry", phase.key, NOTHING, now, now)
-    return found
+    def _moves_on(self) -> list[Due]:
+        """The advance of a phase that moves on, since time and evidence allow it; none, or one."""
+        phases, phase, run = self.running.plan.phases, self.running.phase, self.running.run
+        later = phases[self.running.position + 1 :]
+        if not phase.moves_on or run.state != "running" or self.killed or not later:
+            return []
+        if unmet(self.conditions(Advance())):
+            return []
+        exit_, entry = phase.exit or NO_GATE, later[0].entry or NO_GATE
+        return [Due(Advance(), max(self.entered_at + (exit_.seconds or 0), entry.not_before or 0))]

@@ -35,7 +35,7 @@ STEPS: list[Step] = [
 ]
 
 
-def with_gates(**gates: dict[str, Gate]) -> Plan:
+def with_gates(**gates: dict[str, Any]) -> Plan:
     """The plan with gates by phase: `with_gates(two={"entry": Gate(approvals=1)})`."""
     phases = tuple(dataclasses.replace(phase, **gates.get(phase.key, {})) for phase in PLAN.phases)
     return dataclasses.replace(PLAN, phases=phases)

@@ -69,7 +69,13 @@ def test_what_runs_still_and_other_runs_and_test_keys_do_not_count(services: Sim
 
 def test_ratings_count_where_their_picture_was_made(services: SimpleNamespace, clock: Any) -> None:
     uses, rate = services.uses, services.feedback.submit
-    for name, changed in {"gen_1": {}, "gen_2": {}, "gen_3": {"run": 1}, "gen_4": {"mode": "test"}}.items():
+    made: dict[str, dict[str, Any]] = {
+        "gen_1": {},
+        "gen_2": {},
+        "gen_3": {"run": 1},
+        "gen_4": {"mode": "test"},
+    }
+    for name, changed in made.items():
         uses.settled(generation(name, **changed), 5, images=1)
     uses.settled(generation("gen_5", tenant_id="globex"), 5, images=1)
     clock.advance(3600)
