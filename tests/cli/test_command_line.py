@@ -149,7 +149,8 @@ COMMAND_OF = {
 }  # fmt: skip
 
 CHANGING = sorted(
-    {command for route, command in COMMAND_OF.items() if not route.startswith("GET ")} - {"ledger verify"}
+    {command for route, command in COMMAND_OF.items() if not route.startswith("GET ")}
+    - {"ledger verify", "simulate"}
 )
 RUNNING = {"demo", "serve", "worker", "sandbox serve"}
 """Commands that go on until they are stopped."""
