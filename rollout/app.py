@@ -84,12 +84,14 @@ from rollout.services.sessions import Sessions
 from rollout.services.simulations import Simulations
 from rollout.services.state import State
 from rollout.services.statements import Statements
+from rollout.services.switches import Switches
 from rollout.services.tenants import Tenants
 from rollout.services.tokens import Tokens
 from rollout.services.topups import TopUps
 from rollout.services.upstream_flags import Upstream, UpstreamFlags
 from rollout.services.usage import UsageReports
 from rollout.services.users import Users
+from rollout.services.vendors import Vendors
 from rollout.services.verifications import Verifications
 from rollout.services.webhooks import Webhooks
 from rollout.services.workers import Worker, Workers
@@ -130,7 +132,8 @@ def build(
     )
     upstream = _upstream(settings, database, changes) if settings.has_upstream else None
     state, workers = State(database, secret, upstream, clock=clock), Workers(database)
-    features = Features(database, changes, state, ledger, workers, clock=clock)
+    switches = Switches(database, changes, events, ledger, workers, models.vendors)
+    features = Features(database, state, switches, clock=clock)
     plans = Plans(database, changes, models, new_id)
     change_requests = ChangeRequests(database, changes, plans, new_id)
     passwords, meters = Passwords(), Meters(database, changes, new_id)
@@ -166,6 +169,8 @@ def build(
         adjustments=Adjustments(database, changes, ledger, new_id),
         models=Models(features, models, vendors),
         features=features,
+        switches=switches,
+        vendors=Vendors(database, switches, models),
         plans=plans,
         change_requests=change_requests,
         schedules=Schedules(database, changes, plans, new_id),

@@ -8,6 +8,7 @@
     reconcile  one worker for all            as often
     caps       one worker for all            every 5 seconds
     phases     one worker for all            every 10 seconds
+    remind     one worker for all            every 10 seconds
     forget     one worker for all            every 10 minutes
     purge      one worker for all            every minute
     sign_out   one worker for all            every 10 minutes
@@ -78,6 +79,7 @@ def all_of(services: Services) -> list[Tick]:
         *of_ledger(services.ledger),
         Tick("caps", 5, services.meters.carry_out_plans),
         Tick("phases", 10, services.controller.tick),
+        Tick("remind", 10, services.switches.remind),
         Tick("purge", 60, services.images.purge),
         Tick("unleash", 600, services.flag_pushes.look),
         Tick("sign_out", 600, services.sessions.forget),

@@ -24,8 +24,10 @@ from rollout.services.catalogue import load_seed
 from rollout.services.change_requests import ChangeRequests
 from rollout.services.changes import Changes
 from rollout.services.controller import Controller
+from rollout.services.events import Events
 from rollout.services.features import Features
 from rollout.services.grants import Grants
+from rollout.services.ids import new_id as random_id
 from rollout.services.keys import Keys
 from rollout.services.passwords import Passwords
 from rollout.services.plans import Plans
@@ -33,9 +35,11 @@ from rollout.services.requests import Requests
 from rollout.services.schedules import Schedules
 from rollout.services.sessions import Sessions
 from rollout.services.state import State
+from rollout.services.switches import Holds, Switches
 from rollout.services.tenants import Tenants
 from rollout.services.tokens import Tokens
 from rollout.services.users import Users
+from rollout.services.vendors import Vendors
 from rollout.services.workers import Workers
 from rollout.settings import Settings
 from rollout.web import pages, problems, requests
@@ -57,6 +61,10 @@ class NoHolds:
         return 0
 
 
+def switches_of(database: Database, changes: Changes, holds: Holds, workers: Workers) -> Switches:
+    return Switches(database, changes, Events(random_id), holds, workers, load_seed().vendors)
+
+
 def wire(database: Database, clock: Clock) -> SimpleNamespace:
     """Services with the tenants acme and globex, and the plan of image generation at private_beta."""
     changes, new_id = Changes(database), counting_ids()
@@ -64,6 +72,7 @@ def wire(database: Database, clock: Clock) -> SimpleNamespace:
     passwords = Passwords(cheap_hasher)
     plans = Plans(database, changes, load_seed(), new_id)
     change_requests = ChangeRequests(database, changes, plans, new_id)
+    switches = switches_of(database, changes, NoHolds(), Workers(database))
     services = SimpleNamespace(
         settings=Settings(),
         database=database,
@@ -82,7 +91,9 @@ def wire(database: Database, clock: Clock) -> SimpleNamespace:
         change_requests=change_requests,
         schedules=Schedules(database, changes, plans, new_id),
         controller=Controller(database, changes, change_requests),
-        features=Features(database, changes, state, NoHolds(), Workers(database), clock=clock),
+        switches=switches,
+        features=Features(database, state, switches, clock=clock),
+        vendors=Vendors(database, switches, load_seed()),
     )
     for tenant in (ACME, GLOBEX):
         services.tenants.add(ALICE, tenant, "seed")

@@ -55,6 +55,7 @@ from rollout.services.joins import Joins
 from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
 from rollout.services.models import Models
+from rollout.services.vendors import Vendors
 from rollout.services.workers import Workers
 from rollout.web import admission, pages, problems, requests
 
@@ -205,13 +206,14 @@ class Gateway:
     def _wire(self) -> None:
         old, catalogue, providers = self.services, load_seed(), OneVendor(self.vendor, self.clock)
         changes = Changes(self.database)
-        features = Features(
-            self.database, changes, old.state, self.ledger, Workers(self.database), clock=self.clock
-        )
+        switches = doors.switches_of(self.database, changes, self.ledger, Workers(self.database))
+        features = Features(self.database, old.state, switches, clock=self.clock)
         self.services = SimpleNamespace(
             **{
                 **vars(old),
                 "features": features,
+                "switches": switches,
+                "vendors": Vendors(self.database, switches, catalogue),
                 "ledger": self.ledger,
                 "meters": Meters(self.database, changes, self.new_id),
                 "models": Models(features, catalogue, providers),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from doors import wire
+from doors import switches_of, wire
 
 from rollout.core.decisions import GENERATION
 from rollout.core.holds import HoldRequest
@@ -28,9 +28,8 @@ def wire_phases(
     services = wire(database, clock)
     services.ledger = Ledger(database, lease_seconds=120, grace_seconds=900, new_id=new_id)
     services.workers = Workers(database, sleep or (lambda _seconds: None))
-    services.features = Features(
-        database, Changes(database), services.state, services.ledger, services.workers, clock=clock
-    )
+    services.switches = switches_of(database, Changes(database), services.ledger, services.workers)
+    services.features = Features(database, services.state, services.switches, clock=clock)
     services.explain = Explain(database, services.state, services.features)
     services.meters = Meters(database, Changes(database), new_id)
     services.simulations = Simulations(database, services.meters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from doors import ACME, ALICE, GLOBEX, SECRET, NoHolds, counting_ids
+from doors import ACME, ALICE, GLOBEX, SECRET, NoHolds, counting_ids, switches_of
 from fake_unleash import FakeAdmin, document
 
 from rollout.core.decisions import ANALYSIS, GENERATION
@@ -37,9 +37,8 @@ class Process:
         self.changes = Changes(database, follow=follow(self.new_id))
         self.upstream = UpstreamFlags(database, self.changes, server, max_age=MAX_AGE, monotonic=clock)
         self.state = State(database, SECRET, self.upstream, clock=clock, monotonic=clock)
-        self.features = Features(
-            database, self.changes, self.state, NoHolds(), Workers(database), clock=clock
-        )
+        switches = switches_of(database, self.changes, NoHolds(), Workers(database))
+        self.features = Features(database, self.state, switches, clock=clock)
 
     def hears(self, text: str, etag: str = '"1"') -> bool:
         """A poll that brought this; and a look at the revision."""

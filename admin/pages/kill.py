@@ -1,11 +1,11 @@
-"""/admin/kill: stop a feature, see that it has stopped, revive it"""
+"""/admin/kill: stop a feature or a vendor, see that it has stopped, revive it"""
 
 from __future__ import annotations
 
 from flask import Blueprint, url_for
 from pydantic import Field
 
-from rollout.core.decisions import ANALYSIS, FEATURES, GENERATION, check_feature
+from rollout.core.decisions import ANALYSIS, GENERATION
 from rollout.core.kills import InFlight
 from rollout.errors import InvalidRequest
 from rollout.web.operation import Answer, operation
@@ -41,7 +41,7 @@ class ReviveForm(ReasonForm):
 
 
 @routes.get("/kill")
-@operation("Stop a feature; what is stopped, and who serves", auth=viewer, query=StopView)
+@operation("Stop a feature or a vendor; what is stopped", auth=viewer, query=StopView)
 def show_stops(query: StopView) -> Answer:
     return _stops(query)
 
@@ -55,7 +55,7 @@ def kill() -> Answer:
         form = read(KillForm)
         _check(form)
         for feature in form.features:
-            services().features.kill(
+            services().switches.stop(
                 actor(),
                 feature,
                 form.reason,
@@ -82,7 +82,7 @@ def show_stop(feature: str, query: StopView) -> Answer:
 @routes.get("/kill/<feature>/acks")
 @operation("How far a stop has spread, as a part of its page", auth=viewer, query=StopView)
 def show_acks(feature: str, query: StopView) -> Answer:
-    return page("console/acks.html", spread=services().features.spread(feature, query.tenant))
+    return page("console/acks.html", spread=services().switches.spread(feature, query.tenant))
 
 
 @routes.post("/kill/<feature>/revive")
@@ -91,7 +91,7 @@ def revive(feature: str) -> Answer:
     form = read(ReviveForm)
 
     def act() -> None:
-        services().features.revive(actor(), feature, form.reason, tenant=form.tenant, wait=0)
+        services().switches.revive(actor(), feature, form.reason, tenant=form.tenant, wait=0)
 
     target = url_for(".show_stop", feature=feature, tenant=form.tenant)
     return attempt(act, then=target, again=lambda: _stop(feature, form.tenant))
@@ -102,7 +102,9 @@ def _check(form: KillForm) -> None:
     if not form.features:
         raise InvalidRequest("Nothing is ticked.", param="features", remedy="Tick what is to be stopped.")
     for feature in form.features:
-        check_feature(feature)
+        if feature not in services().switches.names:
+            raise InvalidRequest(f"There is nothing to stop named {feature!r}.", param="features")
+        services().switches.check(feature, form.tenant)
     if ANALYSIS in form.features and form.confirm != ANALYSIS:
         raise InvalidRequest(
             f"{ANALYSIS} is open to all; it is stopped only by its name.",
@@ -115,13 +117,12 @@ def _stops(query: StopView) -> Answer:
     return room(
         "stops.html",
         query=query,
-        stops=services().features.stops(),
-        workers=services().workers.list(),
-        names=FEATURES,
+        stops=services().switches.stops(),
+        names=services().switches.names,
         ticked=(GENERATION,),
         typed_name=ANALYSIS,
     )
 
 
 def _stop(feature: str, tenant: str | None) -> Answer:
-    return room("stop.html", spread=services().features.spread(feature, tenant))
+    return room("stop.html", spread=services().switches.spread(feature, tenant))

@@ -36,6 +36,7 @@ from . import (
     upstream,
     users,
     webhooks,
+    workers,
 )
 
 ROOMS: tuple[Blueprint, ...] = (
@@ -64,6 +65,7 @@ ROOMS: tuple[Blueprint, ...] = (
     upstream.routes,
     segments.routes,
     kill.routes,
+    workers.routes,
     webhooks.routes,
     flag_tokens.routes,
     jobs.routes,

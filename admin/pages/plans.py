@@ -190,7 +190,7 @@ def _list() -> Answer:
     plans = services().plans.list()
     counts = {plan["feature"]: services().plans.count(plan["feature"]) for plan in plans}
     without = [feature for feature in GATED if feature not in counts]
-    stopped = services().features.stopped()
+    stopped = services().switches.stopped()
     templates = [(name, words.template(name)) for name in TEMPLATES]
     return room(
         "plans.html", plans=plans, counts=counts, stopped=stopped, without=without, templates=templates
@@ -205,7 +205,7 @@ def shown(feature: str, query: ListView = FIRST_PAGE) -> Answer:
         plan=plan,
         position=_positions(plan)[plan["run"]["phase"]],
         **_inside(feature, query),
-        stopped=feature in services().features.stopped(),
+        stopped=feature in services().switches.stopped(),
         audience=audience,
         gates=gates,
         condition=condition,

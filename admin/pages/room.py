@@ -75,6 +75,7 @@ def navigation() -> list[tuple[str, str, str]]:
         ("flag_tokens", _("Flag tokens")),
         ("webhooks", _("Webhooks")),
         ("jobs", _("Jobs")),
+        ("workers", _("Workers")),
         ("feedback", _("Feedback")),
         ("requests", _("Requests")),
         ("explain", _("Explain")),

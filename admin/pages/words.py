@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from rollout.core.kills import vendor_of
 from rollout.web.language import N_, _, money, ngettext, percent
 
 Tone = Literal["good", "bad", "warn", "calm"]
@@ -81,6 +82,7 @@ STATES: Mapping[str, tuple[str, Tone]] = {
     "off": (N_("off"), "calm"),
     "stopped": (N_("stopped"), "bad"),
     "gone": (N_("gone"), "bad"),
+    "behind": (N_("behind"), "warn"),
     "nearly": (N_("nearly used up"), "warn"),
     "full": (N_("used up"), "bad"),
     "over": (N_("over the cap"), "bad"),
@@ -247,6 +249,8 @@ ACTIONS: Mapping[str, str] = {
     "user.enabled": N_("User enabled"),
     "user.link_made": N_("Sign-in link made"),
     "user.password_set": N_("Password set"),
+    "vendor.disabled": N_("Vendor switched off"),
+    "vendor.enabled": N_("Vendor switched on"),
     "webhook.added": N_("Webhook added"),
     "webhook.changed": N_("Webhook changed"),
     "webhook.removed": N_("Webhook removed"),
@@ -330,6 +334,12 @@ def role(code: str) -> str:
 
 def feature(code: str) -> str:
     return _said(FEATURES, code)
+
+
+def switch(code: str) -> str:
+    """What a stop is of: a feature, or a vendor."""
+    vendor = vendor_of(code)
+    return feature(code) if vendor is None else _("vendor %(vendor)s", vendor=vendor)
 
 
 def template(code: str) -> str:

@@ -10,6 +10,17 @@ import click
 from rollout.cli.context import actor, change_options, json_option, said, show, show_rows, wired
 from rollout.cli.moments import MOMENT
 
+in_flight_option = click.option(
+    "--in-flight",
+    type=click.Choice(["finish", "withhold"]),
+    default="finish",
+    show_default=True,
+    help="Deliver what the vendor already has, or not; it is charged either way.",
+)
+remind_option = click.option(
+    "--remind-at", type=MOMENT, help="When to think of it again; nothing revives by itself."
+)
+
 
 @click.group()
 def features() -> None:
@@ -49,14 +60,8 @@ def revive(feature: str, tenant: str | None, reason: str, dry_run: bool, as_json
 @click.command()
 @click.argument("feature")
 @click.option("--tenant", help="For this tenant alone.")
-@click.option(
-    "--in-flight",
-    type=click.Choice(["finish", "withhold"]),
-    default="finish",
-    show_default=True,
-    help="Deliver what the vendor already has, or not; it is charged either way.",
-)
-@click.option("--remind-at", type=MOMENT, help="When to think of it again; nothing revives by itself.")
+@in_flight_option
+@remind_option
 @change_options
 def kill(
     feature: str,
@@ -73,13 +78,18 @@ def kill(
             actor(), feature, reason, tenant=tenant, in_flight=in_flight, remind_at=remind_at, dry_run=dry_run
         )
         show(killed, as_json)
-    said(f"{feature} killed{_for(tenant)}: {_spread(killed)}", dry_run)
+    said(f"{feature} killed{_for(tenant)}: {spread_words(killed)}", dry_run)
 
 
 def _for(tenant: str | None) -> str:
     return f" for {tenant}" if tenant else " for everyone"
 
 
-def _spread(killed: Mapping[str, Any]) -> str:
-    acks, flight = killed["acks"], killed["in_flight"]
-    return f"{acks['received']} of {acks['expected']} workers, {flight['voided']} holds void, {flight['running']} running"
+def spread_words(switched: Mapping[str, Any]) -> str:
+    """What a stop, or its undoing, answered: how many of how many workers, and in what time."""
+    acks, flight = switched["acks"], switched["in_flight"]
+    time = "" if acks["slowest_ms"] is None else f" in {acks['slowest_ms'] / 1000:.1f} s"
+    return (
+        f"{acks['received']} of {acks['expected']} workers{time}, {flight['voided']} holds void,"
+        f" {flight['running']} running"
+    )

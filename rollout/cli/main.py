@@ -56,6 +56,10 @@ COMMANDS = {
     "holds": ("rollout.cli.holds:holds", "Reservations: list, show, settle, void."),
     "features": ("rollout.cli.features:features", "Features: list, show, revive."),
     "kill": ("rollout.cli.features:kill", "Stop a feature, for all or for one tenant."),
+    "catalogue": (
+        "rollout.cli.catalogue:catalogue",
+        "Vendors of models: vendors, disable, enable.",
+    ),
     "plans": (
         "rollout.cli.plans:plans",
         "Phases: list, show, members, templates, add, set, advance, jump, restart, pause, resume, rollback.",

@@ -190,6 +190,11 @@ class Catalogue:
     def aliases(self) -> tuple[Alias, ...]:
         return tuple(self._aliases.values())
 
+    @property
+    def vendors(self) -> tuple[str, ...]:
+        """Whose models they are, in order of name."""
+        return tuple(sorted({model.vendor for model in self._models.values()}))
+
     def get(self, name: str) -> Model:
         """The row of that very name, retired ones too. Raises ModelNotFound."""
         try:

@@ -148,7 +148,7 @@ def _answer(
     facts: TenantFacts, feature: str, state: FeatureState, now: float, evaluate: Evaluate
 ) -> tuple[bool, Reason, Phase | None]:
     """With the phase that lets the tenant in."""
-    if state.killed:
+    if state.killed is True:
         return False, "killed", None
     if feature in facts.halts:
         return False, "tenant_halted", None

@@ -32,6 +32,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from rollout.core.alerts import EXHAUSTED, Alert, crossed
 from rollout.core.catalogue import Cost, SettledFrom
+from rollout.core.kills import switched_off, vendor_of
 from rollout.core.meters import (
     MAX_AMOUNT,
     PLATFORM,
@@ -93,7 +94,7 @@ class Actual:
 @dataclass(frozen=True)
 class HoldRequest:
     """What is to be reserved; `meter_rev` tells the ledger whether `meters`, the tenant's own, are still the right
-    ones. Those that tenants share are the ledger's to add.
+    ones. Those that tenants share are the ledger's to add. `switches`: what stops it beside its feature, its vendor's.
 
     `amounts` are maxima; a unit that is missing has no line. Not `metered` (test keys): a hold without lines.
     """
@@ -115,6 +116,7 @@ class HoldRequest:
     metered: bool = True
     end_user: str | None = None
     phase: str | None = None
+    switches: tuple[str, ...] = ()
     _lines: dict[int, list[tuple[Meter, Bucket, int]]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -249,13 +251,14 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Gates:
-    """Who is stopped, read under the gate's lock: features killed for all, and (tenant, feature) halted."""
+    """Who is stopped, read under the gates' locks: features killed for all, vendors' switches that are off, and
+    (tenant, feature) halted."""
 
     killed: frozenset[str] = frozenset()
     halted: frozenset[tuple[str, str]] = frozenset()
 
-    def check(self, tenant_id: str, feature: str, decision_id: str) -> None:
-        """Raises FeatureKilled, FeatureNotEnabled."""
+    def check(self, tenant_id: str, feature: str, switches: Iterable[str], decision_id: str) -> None:
+        """Raises FeatureKilled, FeatureNotEnabled, UpstreamUnavailable."""
         if feature in self.killed:
             raise FeatureKilled(reason="killed", decision_id=decision_id)
         if (tenant_id, feature) in self.halted:
@@ -265,6 +268,8 @@ class Gates:
                 reason="tenant_halted",
                 decision_id=decision_id,
             )
+        for vendor in filter(None, map(vendor_of, self.killed.intersection(switches))):
+            raise switched_off(vendor, decision_id=decision_id)
 
 
 # -- operations --------------------------------------------------------------------------------------------
@@ -286,12 +291,13 @@ class Reserve:
 
 @dataclass(frozen=True)
 class Dispatch:
-    """The owner is about to send; `feature` is the hold's."""
+    """The owner is about to send; `feature` is the hold's, `switches` its request's."""
 
     tenant_id: str
     hold_id: str
     feature: str
     lease_seconds: int
+    switches: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -615,7 +621,7 @@ def _reserve(books: Books, gates: Gates, op: Reserve) -> Reply:
 
     if written := books.find(request.tenant_id, op.hold_id):
         return Reply(written, limits=limits())
-    gates.check(request.tenant_id, request.feature, request.decision_id)
+    gates.check(request.tenant_id, request.feature, request.switches, request.decision_id)
     earlier = books.by_key(request.tenant_id, request.idem_key)
     if earlier and earlier.state != "void":
         replay(earlier, request.fingerprint)
@@ -668,7 +674,7 @@ def _dispatch(books: Books, gates: Gates, op: Dispatch) -> Reply:
     hold = books.find(op.tenant_id, op.hold_id)
     if hold is None or hold.state == "dispatched":
         return Reply(hold)
-    gates.check(hold.tenant_id, hold.feature, hold.decision_id)
+    gates.check(hold.tenant_id, hold.feature, op.switches, hold.decision_id)
     if hold.state != "held" or hold.overdue(books.now):
         raise LedgerUnavailable(
             "The reservation lapsed before the call was made; nothing was sent or charged.", retry_after=1

@@ -54,7 +54,7 @@ class Spike:
 
 @dataclass(frozen=True)
 class Needs:
-    """What waits for somebody. `full`: the fullest hard limits; `bad`: open thumbs down; `gone`: workers that are not heard of;
+    """What waits for somebody. `full`: the fullest hard limits; `bad`: open thumbs down; `gone`: workers that are not heard of, or behind;
     `wrong`: the last look at the books, if they were not right; `dead`: background jobs that died lately; `review`: what is in doubt
     until a person ends it, apart from `doubt`, which time ends; `changes` of plans that wait for approval, `conflicts` of schedules."""
 

@@ -23,6 +23,7 @@ EventType = Literal[
     "access_request.approved",
     "access_request.created",
     "access_request.denied",
+    "feature.kill_reminder",
     "feature.killed",
     "feature.revived",
     "feedback.received",
@@ -38,6 +39,8 @@ EventType = Literal[
     "plan.schedule_conflict",
     "quota.exhausted",
     "quota.threshold",
+    "vendor.disabled",
+    "vendor.enabled",
     "webhook.test",
 ]
 WebhookState = Literal["active", "disabled"]

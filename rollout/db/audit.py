@@ -58,6 +58,12 @@ def page(
     return [dict(row) for row in tx.execute(query).mappings()]
 
 
+def made_at(tx: Tx, revisions: Collection[int]) -> dict[int, int]:
+    """By revision, when it was made, UTC epoch seconds."""
+    query = sa.select(audit.c.revision, sa.func.min(audit.c.at)).where(audit.c.revision.in_(revisions))
+    return {row[0]: row[1] for row in tx.execute(query.group_by(audit.c.revision))}
+
+
 def at_revision(tx: Tx, revision: int, subject: str) -> dict[str, Any] | None:
     """What that revision changed of the subject."""
     query = sa.select(audit).where(audit.c.revision == revision, audit.c.subject == subject)

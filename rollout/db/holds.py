@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from rollout.core.holds import OPEN, Hold, Line, State, StoredResult
+from rollout.core.kills import vendor_of
 from rollout.db.driver import Row, Statement, insert_many, select_many, update_many
 from rollout.db.engine import Tx
 from rollout.db.tables import hold
@@ -93,20 +94,16 @@ def renew(tx: Tx, ids: Collection[HoldId], until: int) -> None:
     _set(tx, alive, lease_until=until)
 
 
-def held(tx: Tx, feature: str, tenant_id: str | None) -> list[Hold]:
-    """Those of the feature, for one tenant or all, of which nothing has left yet."""
-    query = sa.select(hold).where(_IS_OPEN, hold.c.state == "held", hold.c.feature == feature)
-    if tenant_id is not None:
-        query = query.where(hold.c.tenant_id == tenant_id)
+def held(tx: Tx, switch: str, tenant_id: str | None) -> list[Hold]:
+    """Those of the feature or vendor, for one tenant or all, of which nothing has left yet."""
+    query = sa.select(hold).where(_IS_OPEN, hold.c.state == "held", *_behind(switch, tenant_id))
     return [_hold(row) for row in tx.execute(query).mappings()]
 
 
-def count_dispatched(tx: Tx, feature: str, tenant_id: str | None) -> int:
+def count_dispatched(tx: Tx, switch: str, tenant_id: str | None) -> int:
     query = sa.select(sa.func.count()).where(
-        _IS_OPEN, hold.c.state == "dispatched", hold.c.feature == feature
+        _IS_OPEN, hold.c.state == "dispatched", *_behind(switch, tenant_id)
     )
-    if tenant_id is not None:
-        query = query.where(hold.c.tenant_id == tenant_id)
     return int(tx.execute(query).scalar_one())
 
 
@@ -125,6 +122,13 @@ def all_open(tx: Tx) -> Iterator[Hold]:
     query = sa.select(hold).where(hold.c.state.in_(OPEN))
     for row in tx.execution_options(yield_per=1000).execute(query).mappings():
         yield _hold(row)
+
+
+def _behind(switch: str, tenant_id: str | None) -> list[sa.ColumnElement[bool]]:
+    """Holds that this switch stops."""
+    vendor = vendor_of(switch)
+    found = [hold.c.feature == switch if vendor is None else hold.c.vendor == vendor]
+    return found if tenant_id is None else [*found, hold.c.tenant_id == tenant_id]
 
 
 def _set(tx: Tx, which: sa.Select[tuple[str, str]], **values: Any) -> int:

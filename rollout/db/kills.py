@@ -1,5 +1,4 @@
-"""Rows of kill bits: one for a feature and everyone, one for a feature and each tenant that was ever
-halted."""
+"""Rows of kill bits: one for a feature and everyone, one for a feature and each tenant that was ever halted, one for a vendor."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from rollout.db.tables import kill
 
 
 def for_everyone(tx: Tx) -> dict[str, Kill]:
-    """By feature: what is killed for all tenants."""
+    """By feature or vendor's switch: what is stopped for all tenants."""
     return _by_feature(tx, EVERYONE)
 
 
@@ -44,6 +43,13 @@ def put(tx: Tx, new: Kill) -> None:
     """Set the bit; the caller holds the revision row, so nobody else sets it meanwhile."""
     tx.execute(sa.delete(kill).where(kill.c.feature == new.feature, kill.c.tenant_id == new.tenant_id))
     tx.execute(sa.insert(kill).values({**asdict(new), "killed": int(new.killed)}))
+
+
+def remind(tx: Tx, now: int) -> list[Kill]:
+    """Stops whose reminder has come and of which nobody was reminded yet; from now on somebody was."""
+    due = sa.and_(kill.c.killed == 1, kill.c.remind_at <= now, kill.c.reminded_at.is_(None))
+    rows = tx.execute(sa.update(kill).where(due).values(reminded_at=now).returning(*kill.c))
+    return [_kill(row) for row in rows.mappings()]
 
 
 def _by_feature(tx: Tx, tenant_id: str) -> dict[str, Kill]:

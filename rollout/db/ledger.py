@@ -25,23 +25,24 @@ class Locked:
 def lock(
     database: Database,
     tx: Tx,
-    features: Collection[str],
+    switches: Collection[str],
     tenant_ids: Collection[str],
     known: Collection[str],
     ids: Collection[holds.HoldId],
     keys: Collection[tuple[str, str]],
 ) -> Locked:
-    """Lock the features' gates, the tenants' owner rows, and the holds with these ids or (tenant_id, Idempotency-Key), in that order.
+    """Lock the gates of features and vendors, the tenants' owner rows, and the holds with these ids or (tenant_id,
+    Idempotency-Key), in that order.
 
     Tenants that are not `known` to have an owner row get it.
     """
     *_, owners, shared, stopped, time, by_id, by_key = run(
         tx,
-        *(meters.gate(tx, feature, exclusive=False) for feature in sorted(features)),
+        *(meters.gate(tx, name, exclusive=False) for name in sorted(switches)),
         meters.owners_made(tx, set(tenant_ids) - set(known)),
         meters.owners(tx, tenant_ids, lock=True),
         meters.owners(tx, [PLATFORM], lock=False),
-        meters.stops(tx, features, tenant_ids),
+        meters.stops(tx, switches, tenant_ids),
         database.time(),
         holds.by_id(tx, ids),
         holds.by_key(tx, keys),

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from rollout.core.holds import Gates
-from rollout.core.kills import EVERYONE
+from rollout.core.kills import EVERYONE, vendor_of
 from rollout.core.meters import PLATFORM, Bucket, BucketKey, BucketTopUp, Meter
 from rollout.db.driver import NOTHING, Row, Statement, insert_many, run, select_many, update_many
 from rollout.db.engine import Tx
@@ -34,7 +34,7 @@ def lock_gate(tx: Tx, feature: str, exclusive: bool) -> None:
 
 
 def gate(tx: Tx, feature: str, *, exclusive: bool) -> Statement:
-    """Every hold is made with the feature's gate shared; who stops the feature takes it exclusively.
+    """Every hold is made with the gates of its feature and its vendor shared; who stops one of them takes its gate exclusively.
 
     So no hold commits after the stop did. Held until the transaction ends.
     """
@@ -72,9 +72,10 @@ def bump_meter_rev(tx: Tx, tenant_id: str) -> None:
     tx.execute(sa.update(quota_owner).where(quota_owner.c.tenant_id == tenant_id).values(raised))
 
 
-def stops(tx: Tx, features: Collection[str], tenant_ids: Collection[str]) -> Statement:
-    """Answers what `gates` reads of `features`; true until the transaction ends if their gates are locked."""
-    places = [(feature, tenant_id, 1) for feature in features for tenant_id in (EVERYONE, *tenant_ids)]
+def stops(tx: Tx, switches: Collection[str], tenant_ids: Collection[str]) -> Statement:
+    """Answers what `gates` reads of features and vendors' switches; true until the transaction ends if their gates are locked."""
+    places = [(name, EVERYONE, 1) for name in switches]
+    places += [(name, tenant_id, 1) for name in switches if not vendor_of(name) for tenant_id in tenant_ids]
     return select_many(tx, kill, ("tenant_id", "feature"), ("feature", "tenant_id", "killed"), places)
 
 

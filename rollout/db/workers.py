@@ -29,22 +29,25 @@ def add(tx: Tx, new: WorkerRow) -> None:
     tx.execute(sa.insert(worker).values(asdict(new)))
 
 
-def acknowledge(tx: Tx, worker_id: str, revision: int, now: int, now_ms: int) -> None:
+def acknowledge(tx: Tx, worker_id: str, revision: int, now: int, now_ms: int) -> bool:
+    """False where the worker was forgotten meanwhile."""
     values = {"revision": revision, "acknowledged_at_ms": now_ms, "seen_at": now}
-    tx.execute(sa.update(worker).where(worker.c.id == worker_id).values(values))
+    return tx.execute(sa.update(worker).where(worker.c.id == worker_id).values(values)).rowcount == 1
 
 
-def seen(tx: Tx, worker_id: str, now: int) -> None:
-    tx.execute(sa.update(worker).where(worker.c.id == worker_id).values(seen_at=now))
+def seen(tx: Tx, worker_id: str, now: int) -> bool:
+    """False where the worker was forgotten meanwhile."""
+    return tx.execute(sa.update(worker).where(worker.c.id == worker_id).values(seen_at=now)).rowcount == 1
 
 
 def stopped(tx: Tx, worker_id: str, now: int) -> None:
     tx.execute(sa.update(worker).where(worker.c.id == worker_id).values(seen_at=now, stopped_at=now))
 
 
-def running(tx: Tx) -> list[WorkerRow]:
-    """Those not known to have stopped, oldest first."""
-    query = sa.select(worker).where(worker.c.stopped_at.is_(None)).order_by(worker.c.started_at, worker.c.id)
+def running(tx: Tx, unseen_since: int) -> list[WorkerRow]:
+    """Those not known to have stopped, and heard of since then, oldest first."""
+    query = sa.select(worker).where(worker.c.stopped_at.is_(None), worker.c.seen_at >= unseen_since)
+    query = query.order_by(worker.c.started_at, worker.c.id)
     return [WorkerRow(**row) for row in tx.execute(query).mappings()]
 
 

@@ -149,6 +149,7 @@ class Analyze:
     def _prepare(self, call: Call, decision: Decision, asked: Asked, *, counting: bool = False) -> _Work:
         request = parse_message_request(asked.members, counting=counting)
         resolved = self._catalogue.resolve(request.model, ANALYSIS)
+        self._features.check_vendor(resolved.model.vendor)
         if call.is_test:
             rehearsal.check(rehearsal.message_prompt(asked.members), decision.id)
         model = resolved.model
@@ -207,7 +208,7 @@ class Analyze:
     def _check_not_withheld(self, work: _Work) -> None:
         """Raises FeatureKilled when a kill since the decision says that running work is charged but
         not delivered."""
-        if self._features.withheld(work.call.identity.facts, ANALYSIS, work.decision):
+        if self._features.withheld(work.call.identity.facts, work.decision, work.resolved.model.vendor):
             raise FeatureKilled(
                 "The feature was switched off while this ran; it is charged but not delivered."
             )

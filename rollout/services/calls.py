@@ -16,6 +16,7 @@ import structlog
 from rollout.core.catalogue import Cost, Model, Resolved
 from rollout.core.decisions import Decision
 from rollout.core.holds import HoldRequest, StoredResult
+from rollout.core.kills import vendor_switch
 from rollout.core.meters import Limit, Unit
 from rollout.core.uses import Mode
 from rollout.errors import FeatureNotEnabled
@@ -156,6 +157,7 @@ def check_vendor(decision: Decision, model: Model) -> None:
             remedy="Choose a model from GET /v1/models.",
             feature=decision.feature,
             reason="not_in_phase",
+            detail="This model is not open to you in this phase.",
             decision_id=decision.id,
         )
 
@@ -216,6 +218,7 @@ def hold_request(
         metered=not call.is_test,
         end_user=end_user,
         phase=decision.phase,
+        switches=(vendor_switch(model.vendor),),
     )
 
 

@@ -161,6 +161,7 @@ class Generate:
     def _prepare(self, call: Call, decision: Decision, asked: Asked) -> _Work:
         resolved = self._catalogue.resolve(_model_name(asked.members), GENERATION)
         calls.check_vendor(decision, resolved.model)
+        self._features.check_vendor(resolved.model.vendor)
         request = parse_image_request(
             asked.operation, asked.members, asked.images, asked.mask, resolved.model
         )
@@ -263,7 +264,7 @@ class Generate:
     def _check_not_withheld(self, work: _Work) -> None:
         """Raises FeatureKilled when a kill since the decision says that running work is charged but
         not delivered."""
-        if self._features.withheld(work.call.identity.facts, GENERATION, work.decision):
+        if self._features.withheld(work.call.identity.facts, work.decision, work.resolved.model.vendor):
             raise FeatureKilled(
                 "The feature was switched off while this was made; it is charged but not delivered."
             )

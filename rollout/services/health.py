@@ -7,13 +7,15 @@ is refused with a clear error by those who need the books.
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rollout.db import revision
 from rollout.db.engine import Database
 from rollout.errors import LedgerUnavailable
 from rollout.services.state import State
+from rollout.services.workers import standing
 
 Status = Literal["ready", "degraded", "starting", "draining"]
 
@@ -21,12 +23,14 @@ Status = Literal["ready", "degraded", "starting", "draining"]
 @dataclass(frozen=True)
 class Readiness:
     """`degraded` names what is missing: `database` (away), `flags` (not confirmed for too long: generation is denied), `unleash`
-    (silent for a while, where it decides with us: nobody is stopped yet)."""
+    (silent for a while, where it decides with us: nobody is stopped yet), `workers` (some are gone, or behind). `workers` counts
+    them by state; None while the database is away."""
 
     status: Status
     degraded: tuple[str, ...]
     flags_age_seconds: float
     revision: int
+    workers: Mapping[str, int] | None
 
     @property
     def takes_requests(self) -> bool:
@@ -35,11 +39,12 @@ class Readiness:
 
 def readiness(database: Database, state: State, *, draining: bool) -> Readiness:
     """How this worker stands now."""
-    age = state.age()
+    age, workers = state.age(), _workers(database)
     missing = {
-        "database": not _answers(database),
+        "database": workers is None,
         "flags": not state.is_fresh(),
         "unleash": state.is_upstream_away(),
+        "workers": workers is not None and bool(workers["behind"] + workers["gone"]),
     }
     degraded = tuple(name for name, is_missing in missing.items() if is_missing)
     status: Status = "degraded" if degraded else "ready"
@@ -47,7 +52,7 @@ def readiness(database: Database, state: State, *, draining: bool) -> Readiness:
         status = "starting"
     if draining:
         status = "draining"
-    return Readiness(status, degraded, state.flags_age(), state.snapshot.revision)
+    return Readiness(status, degraded, state.flags_age(), state.snapshot.revision, workers)
 
 
 def readiness_json(now: Readiness) -> dict[str, Any]:
@@ -57,13 +62,15 @@ def readiness_json(now: Readiness) -> dict[str, Any]:
         "degraded": list(now.degraded),
         "flags_age_seconds": None if math.isinf(now.flags_age_seconds) else round(now.flags_age_seconds, 1),
         "revision": now.revision,
+        "workers": now.workers,
     }
 
 
-def _answers(database: Database) -> bool:
+def _workers(database: Database) -> dict[str, int] | None:
+    """How many there are in each state; None while the database is away."""
     try:
         with database.read() as tx:
-            revision.current(tx)
+            states = Counter(worker["state"] for worker in standing(database, tx))
     except LedgerUnavailable:
-        return False
-    return True
+        return None
+    return {state: states[state] for state in ("running", "behind", "gone")}

@@ -162,7 +162,8 @@ class Ledger:
         """Reserve for the length of the block; `also(tx, hold_id, now)` writes rows that commit with the reserve.
 
         Raises InsufficientQuota or RateLimitExceeded (members `limit`, `violated_policies`, `resets_at`), RequestInProgress,
-        IdempotencyKeyReused, OutcomeUnknown, ResultPurged, FeatureKilled, FeatureNotEnabled, LedgerUnavailable.
+        IdempotencyKeyReused, OutcomeUnknown, ResultPurged, FeatureKilled, FeatureNotEnabled, UpstreamUnavailable (the vendor is
+        switched off), LedgerUnavailable.
         """
         self._denials.check(request)
         releases = self._denials.releases(request.tenant_id)
@@ -180,7 +181,7 @@ class Ledger:
             if hold.id != hold_id:
                 yield Held(self, hold, now, reply.limits, replay=hold.result)
                 return
-            held = Held(self, hold, now, reply.limits)
+            held = Held(self, hold, now, reply.limits, switches=request.switches)
             try:
                 yield held
             except BaseException as error:
@@ -321,17 +322,17 @@ class Ledger:
 
         return self._by_hand(actor, "hold.voided", hold_id, reason, void, dry_run=dry_run)
 
-    def void_held(self, tx: Tx, feature: str, tenant_id: str | None, now: int) -> int:
-        """In the transaction that stops a feature, under its exclusive gate: void what has not been sent; how many."""
+    def void_held(self, tx: Tx, switch: str, tenant_id: str | None, now: int) -> int:
+        """In the transaction that stops a feature or vendor, under its exclusive gate: void what has not been sent; how many."""
         operations = [
-            Void(hold.tenant_id, hold.id, "system:kill", f"{feature} was stopped", of=("held",))
-            for hold in holds.held(tx, feature, tenant_id)
+            Void(hold.tenant_id, hold.id, "system:kill", f"{switch} was stopped", of=("held",))
+            for hold in holds.held(tx, switch, tenant_id)
         ]
         return sum(reply.moved for reply in self._apply(tx, operations, now).replies)
 
-    def running(self, tx: Tx, feature: str, tenant_id: str | None) -> int:
-        """How many holds of the feature are dispatched."""
-        return holds.count_dispatched(tx, feature, tenant_id)
+    def running(self, tx: Tx, switch: str, tenant_id: str | None) -> int:
+        """How many holds of the feature or vendor are dispatched."""
+        return holds.count_dispatched(tx, switch, tenant_id)
 
     def write(self, tx: Tx, rows: Rows, by_id: Mapping[str, Meter]) -> None:
         """Write what was decided of these meters; of its alerts webhooks are told if and when the transaction commits."""
@@ -422,11 +423,11 @@ class Ledger:
 
     def _apply(self, tx: Tx, operations: Sequence[Operation], at: int | None = None) -> _Applied:
         """Lock, read, decide, write; in a transaction that is not committed yet."""
-        features = {name for operation in operations if (name := _gate(operation))}
+        switches = {name for operation in operations for name in _gates(operation)}
         tenant_ids = {operation.tenant_id for operation in operations}
         known = [tenant_id for tenant_id in tenant_ids if self._live.get(tenant_id)]
         locked = ledger.lock(
-            self._database, tx, features, tenant_ids, known, _ids(operations), _keys(operations)
+            self._database, tx, switches, tenant_ids, known, _ids(operations), _keys(operations)
         )
         revisions, now = locked.revisions, locked.now if at is None else at
         live = {tenant_id: self._meters(tx, tenant_id, number) for tenant_id, number in revisions.items()}
@@ -511,9 +512,10 @@ class Held:
         now: int,
         limits: tuple[Limit, ...],
         replay: StoredResult | None = None,
+        switches: tuple[str, ...] = (),
     ) -> None:
         self.id, self.now, self.limits, self.replay = hold.id, now, limits, replay
-        self._ledger, self._hold = ledger, hold
+        self._ledger, self._hold, self._switches = ledger, hold, switches
         self._dispatched = hold.state == "dispatched"
         self._done = replay is not None
         self.upstream_id: str | None = None
@@ -521,12 +523,15 @@ class Held:
     def dispatch(self) -> None:
         """Say that the call is about to leave; when this raises, it must not.
 
-        Raises FeatureKilled, FeatureNotEnabled, LedgerUnavailable (also when the reservation has lapsed).
+        Raises FeatureKilled, FeatureNotEnabled, UpstreamUnavailable (the vendor is switched off), LedgerUnavailable (also when
+        the reservation has lapsed).
         """
         if self._done or self._dispatched:
             return
         hold = self._hold
-        operation = Dispatch(hold.tenant_id, hold.id, hold.feature, self._ledger.lease_seconds)
+        operation = Dispatch(
+            hold.tenant_id, hold.id, hold.feature, self._ledger.lease_seconds, self._switches
+        )
         reply, _ = self._ledger._persist(operation, hold.feature, pauses=RESERVE_PAUSES)
         _hold_of(reply)
         self._dispatched = True
@@ -673,14 +678,14 @@ def _again(operation: Operation) -> Operation:
     return dataclasses.replace(operation, again=True) if isinstance(operation, Reserve) else operation
 
 
-def _gate(operation: Operation) -> str | None:
-    """The feature whose gate the operation passes."""
+def _gates(operation: Operation) -> tuple[str, ...]:
+    """The feature and the vendors' switches whose gates the operation passes."""
     match operation:
         case Reserve(request=request):
-            return request.feature
-        case Dispatch(feature=feature):
-            return feature
-    return None
+            return (request.feature, *request.switches)
+        case Dispatch(feature=feature, switches=switches):
+            return (feature, *switches)
+    return ()
 
 
 def _ids(operations: Sequence[Operation]) -> set[holds.HoldId]:

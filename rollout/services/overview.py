@@ -75,7 +75,7 @@ class Overview:
     def needs_you(self) -> Needs:
         """What waits for somebody; nothing of it is a number only."""
         ratings = self.last_day().ratings
-        gone = sum(worker["state"] == "gone" for worker in self._workers.list())
+        gone = sum(worker["state"] != "running" for worker in self._workers.list())
         with self._database.read() as tx:
             killed = kills.for_everyone(tx)
             stopped = [

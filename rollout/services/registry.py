@@ -41,15 +41,17 @@ from rollout.services.resolutions import Resolutions
 from rollout.services.schedules import Schedules
 from rollout.services.segments import Segments
 from rollout.services.sessions import Sessions
-from rollout.services.state import State
 from rollout.services.simulations import Simulations
+from rollout.services.state import State
 from rollout.services.statements import Statements
+from rollout.services.switches import Switches
 from rollout.services.tenants import Tenants
 from rollout.services.tokens import Tokens
 from rollout.services.topups import TopUps
 from rollout.services.upstream_flags import UpstreamFlags
 from rollout.services.usage import UsageReports
 from rollout.services.users import Users
+from rollout.services.vendors import Vendors
 from rollout.services.verifications import Verifications
 from rollout.services.webhooks import Webhooks
 from rollout.services.workers import Workers
@@ -85,6 +87,8 @@ class Services:
     adjustments: Adjustments
     models: Models
     features: Features
+    switches: Switches
+    vendors: Vendors
     plans: Plans
     change_requests: ChangeRequests
     schedules: Schedules

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from rollout.core.times import rfc3339
-from rollout.db import workers
+from rollout.db import audit, revision, workers
 from rollout.db.engine import Database, Tx
 from rollout.db.workers import WorkerRow
 from rollout.errors import LedgerUnavailable
@@ -24,7 +24,12 @@ SEEN_SECONDS = 10
 GONE_SECONDS = 30
 """Not heard of for longer: gone. Such a worker cannot confirm its state either, so it denies generation."""
 
-FORGET_SECONDS = 24 * 3600
+BEHIND_SECONDS = 5
+"""A revision that a worker has not taken for longer is too late: by then it denies generation, if it cannot see it at all."""
+
+FORGET_SECONDS = 3600
+"""Gone for longer: somebody else serves in its place. One that comes back is counted again."""
+
 POLL_SECONDS = 0.05
 
 
@@ -86,10 +91,13 @@ class Worker:
         with self._database.write() as tx:
             now = self._database.now(tx)
             if number == self._acknowledged:
-                workers.seen(tx, self.id, now)
+                known = workers.seen(tx, self.id, now)
             else:
-                workers.acknowledge(tx, self.id, number, now, self._database.now_ms(tx))
-        self._acknowledged, self._said_at = number, at
+                known = workers.acknowledge(tx, self.id, number, now, self._database.now_ms(tx))
+        if known:
+            self._acknowledged, self._said_at = number, at
+        else:
+            self.register()
 
     def stop(self) -> None:
         """Be counted no longer; without a database the others will find this worker gone."""
@@ -107,15 +115,14 @@ class Workers:
         self._database, self._sleep = database, sleep
 
     def list(self) -> list[dict[str, Any]]:
-        """Those not known to have stopped, oldest first."""
+        """Those not known to have stopped, oldest first: running, behind, or gone."""
         with self._database.read() as tx:
-            now = self._database.now(tx)
-            return [_worker_json(row, now) for row in workers.running(tx)]
+            return standing(self._database, tx)
 
     def acks(self, tx: Tx, number: int, changed_at_ms: int | None) -> Acks:
         """Who decides on revision `number` (made at `changed_at_ms`, if that is known) or a later one."""
         now = self._database.now(tx)
-        rows = workers.running(tx)
+        rows = workers.running(tx, now - FORGET_SECONDS)
         alive = [row for row in rows if not _is_gone(row, now)]
         received = [row for row in alive if row.revision >= number]
         exact = [row.acknowledged_at_ms for row in received if row.revision == number]
@@ -134,17 +141,31 @@ class Workers:
             left -= 1
 
 
+def standing(database: Database, tx: Tx) -> list[dict[str, Any]]:
+    """Each worker with its `state`: `gone` after GONE_SECONDS of silence, `behind` when it has not taken a revision for more
+    than BEHIND_SECONDS, else `running`."""
+    now, newest = database.now(tx), revision.current(tx)
+    rows = workers.running(tx, now - FORGET_SECONDS)
+    missed = audit.made_at(tx, {row.revision + 1 for row in rows if row.revision < newest})
+    return [_worker_json(row, now, newest, missed.get(row.revision + 1)) for row in rows]
+
+
 def _is_gone(row: WorkerRow, now: int) -> bool:
     return now - row.seen_at > GONE_SECONDS
 
 
-def _worker_json(row: WorkerRow, now: int) -> dict[str, Any]:
+def _worker_json(row: WorkerRow, now: int, newest: int, missed_at: int | None) -> dict[str, Any]:
+    """`missed_at`: when the first revision was made that it has not taken."""
+    behind = 0 if missed_at is None else max(0, now - missed_at)
+    state = "behind" if behind > BEHIND_SECONDS else "running"
     return {
         "id": row.id,
         "host": row.host,
         "pid": row.pid,
-        "state": "gone" if _is_gone(row, now) else "running",
+        "state": "gone" if _is_gone(row, now) else state,
         "revision": row.revision,
+        "behind_by": max(0, newest - row.revision),
+        "behind_seconds": behind,
         "started_at": rfc3339(row.started_at),
         "seen_at": rfc3339(row.seen_at),
     }

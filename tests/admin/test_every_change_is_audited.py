@@ -174,6 +174,8 @@ def test_every_route_that_changes_something_is_audited(services: Services) -> No
 
     change("POST", f"/features/{GENERATION}/kill", {}, "feature.killed", is_new=True)
     change("POST", f"/features/{GENERATION}/revive", {}, "feature.revived")
+    change("POST", "/catalogue/vendors/openai/disable", {}, "vendor.disabled", is_new=True)
+    change("POST", "/catalogue/vendors/openai/enable", {}, "vendor.enabled")
 
     assert admin.routes_that_change() - admin.taken == {
         ("PATCH", "/admin/api/v1/feedback/<feedback_id>"),

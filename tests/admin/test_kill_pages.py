@@ -28,7 +28,7 @@ def here(services: Services) -> Worker:
 
 
 def stopped(services: Services) -> list[tuple[str, str | None]]:
-    return [(feature, stop["tenant"]) for feature, stop in services.features.stops()]
+    return [(feature, stop["tenant"]) for feature, stop in services.switches.stops()]
 
 
 def last_change(services: Services) -> dict[str, Any]:
@@ -216,7 +216,8 @@ def test_a_viewer_sees_stops_and_workers_and_stops_nothing(wired: Services, visi
     viewer, editor = visit("viewer"), visit("editor")
     viewer.get("/admin/kill")
     assert "Stop now needs the role editor" in viewer.text
-    assert "wrk_here host-1 running" in viewer.text
+    viewer.get("/admin/workers")
+    assert "host-1 7 running" in viewer.text
     token = next(form for form in viewer.forms() if form.name == "sign-out").fields["_token"]
     sent = {"features": ANALYSIS, "confirm": ANALYSIS, "reason": "x"}
     assert viewer.client.post("/admin/kill", data={**sent, "_token": token}).status_code == 403

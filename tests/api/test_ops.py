@@ -39,6 +39,9 @@ class Probed:
             raise LedgerUnavailable()
         return self._database.read()
 
+    def now(self, tx: Any) -> int:
+        return self._database.now(tx)
+
     def ready(self) -> tuple[int, Any]:
         answer = self.client.get("/readyz")
         return answer.status_code, answer.get_json()
@@ -61,7 +64,13 @@ def test_a_worker_is_not_ready_before_its_flags_are_loaded(probed: Probed) -> No
     probed.state.refresh()
     assert probed.ready() == (
         200,
-        {"status": "ready", "degraded": [], "flags_age_seconds": 0.0, "revision": 1},
+        {
+            "status": "ready",
+            "degraded": [],
+            "flags_age_seconds": 0.0,
+            "revision": 1,
+            "workers": {"running": 0, "behind": 0, "gone": 0},
+        },
     )
 
 
@@ -74,7 +83,7 @@ def test_without_database_and_with_old_flags_a_worker_is_degraded_but_ready(
     probed.away = True
     status, body = probed.ready()
     assert (status, body["status"], body["degraded"]) == (200, "degraded", ["database", "flags"])
-    assert body["flags_age_seconds"] == MAX_AGE + 1
+    assert (body["flags_age_seconds"], body["workers"]) == (MAX_AGE + 1, None)
 
 
 def test_a_draining_worker_takes_no_more(probed: Probed) -> None:

@@ -176,6 +176,7 @@ PLACES = (
     Place("audit-verified", "/admin/audit/verify"),
     Place("kill", "/admin/kill"),
     Place("kill-feature", stopped),
+    Place("workers", "/admin/workers"),
     Place("users", "/admin/users"),
     Place("user", linked("/admin/users/", on="/admin/users")),
     Place("me", "/admin/me"),

@@ -33,6 +33,7 @@ from rollout.core.holds import (
     new_buckets,
     replay,
 )
+from rollout.core.kills import vendor_switch
 from rollout.core.meters import Bucket, BucketKey, Meter
 from rollout.errors import (
     FeatureKilled,
@@ -45,6 +46,7 @@ from rollout.errors import (
     RequestInProgress,
     ResultPurged,
     RolloutError,
+    UpstreamUnavailable,
 )
 
 IMAGES, MONEY = meter("image", "day", 3), meter("usd_micro", "month", 100_000)
@@ -237,6 +239,7 @@ def test_a_lowered_cap_refuses_new_work_and_cancels_nothing(store: Store) -> Non
     [
         (Gates(killed=frozenset({GENERATION})), FeatureKilled),
         (Gates(halted=frozenset({("acme", GENERATION)})), FeatureNotEnabled),
+        (Gates(killed=frozenset({vendor_switch("openai")})), UpstreamUnavailable),
     ],
 )
 def test_a_stopped_feature_refuses_new_holds_and_those_not_sent(
@@ -244,15 +247,19 @@ def test_a_stopped_feature_refuses_new_holds_and_those_not_sent(
 ) -> None:
     store.reserve("h1", dispatch=False)
     store.gates = gates
-    for operation in (Reserve("h2", request(*ALL), LEASE), Dispatch("acme", "h1", GENERATION, LEASE)):
+    switches = (vendor_switch("openai"),)
+    for operation in (
+        Reserve("h2", request(*ALL, switches=switches), LEASE),
+        Dispatch("acme", "h1", GENERATION, LEASE, switches),
+    ):
         with pytest.raises(error) as refused:
             store.one(operation)
         assert refused.value.members["decision_id"] == "dec_1"
 
 
 def test_what_is_stopped_elsewhere_stops_nothing_here(store: Store) -> None:
-    store.gates = Gates(frozenset({ANALYSIS}), frozenset({("globex", GENERATION)}))
-    assert store.reserve().state == "dispatched"
+    store.gates = Gates(frozenset({ANALYSIS, vendor_switch("x")}), frozenset({("globex", GENERATION)}))
+    assert store.reserve(switches=(vendor_switch("openai"),)).state == "dispatched"
 
 
 @pytest.mark.parametrize("amounts", [{"image": -1}, {"usd_micro": 2**53 + 1}])

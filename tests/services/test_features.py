@@ -288,12 +288,12 @@ def test_what_runs_is_withheld_only_when_the_kill_says_so_and_came_later(
     before, facts = decide(services), services.state.facts("acme")
     services.features.kill(BOB, GENERATION, "slow", tenant=tenant, in_flight="finish")
     services.state.refresh()
-    assert not services.features.withheld(facts, GENERATION, before)
+    assert not services.features.withheld(facts, before, "openai")
     services.features.kill(BOB, GENERATION, "harmful", tenant=tenant, in_flight="withhold")
     services.state.refresh()
     services.state.facts("acme")
-    assert services.features.withheld(facts, GENERATION, before)
-    assert not services.features.withheld(facts, GENERATION, decide(services))
+    assert services.features.withheld(facts, before, "openai")
+    assert not services.features.withheld(facts, decide(services), "openai")
 
 
 # -- how far it has spread ---------------------------------------------------------------------------------------
@@ -411,23 +411,23 @@ def test_how_far_a_stop_has_spread_can_be_asked_again(services: SimpleNamespace,
     here.register()
     with services.ledger.hold(hold_request("acme", dispatch=False)):
         told = services.features.kill(BOB, GENERATION, "bad pictures", wait=0)
-    spread = services.features.spread(GENERATION)
+    spread = services.switches.spread(GENERATION)
     assert {name: spread[name] for name in told} == told
     assert (spread["acks"]["received"], spread["in_flight"]) == (0, {"voided": 1, "running": 0})
     assert (spread["change"]["by"], spread["change"]["reason"]) == ("token:bob", "bad pictures")
     services.state.refresh()
     here.report()
-    assert services.features.spread(GENERATION)["acks"]["received"] == 1
+    assert services.switches.spread(GENERATION)["acks"]["received"] == 1
     services.features.revive(ALICE, GENERATION, "fixed")
-    assert services.features.spread(GENERATION)["killed"] is False
+    assert services.switches.spread(GENERATION)["killed"] is False
 
 
 def test_the_spread_of_a_halt_is_that_tenants(services: SimpleNamespace) -> None:
     services.features.kill(BOB, GENERATION, "abuse", tenant="acme")
-    assert services.features.spread(GENERATION, "acme")["change"]["tenant"] == "acme"
+    assert services.switches.spread(GENERATION, "acme")["change"]["tenant"] == "acme"
     for feature, tenant in ((GENERATION, None), (GENERATION, "globex"), ("image-painting", None)):
         with pytest.raises(NotFound):
-            services.features.spread(feature, tenant)
+            services.switches.spread(feature, tenant)
 
 
 def test_a_halt_tells_when_that_tenant_was_last_let_in(services: SimpleNamespace) -> None:

@@ -1,0 +1,56 @@
+"""/admin/workers, and vendors at the page of stops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from console import SEED, Visitor
+
+from rollout.core.decisions import GENERATION
+from rollout.core.tokens import Role
+from rollout.services.registry import Services
+from rollout.services.workers import Worker
+
+Visit = Callable[[Role], Visitor]
+
+
+def test_workers_are_listed_with_what_they_lack(wired: Services, visit: Visit, clock: Any) -> None:
+    page = visit("viewer")
+    assert "No worker serves." in page.get("/admin/workers").text
+    wired.state.refresh()
+    Worker(wired.database, "wrk_here", "host-1", 4711, lambda: wired.state.snapshot.revision).register()
+    page.get("/admin/workers")
+    assert "1 of 1 decide on the newest revision" in page.text
+    wired.features.kill(SEED, GENERATION, "drill", wait=0)
+    page.get("/admin/workers")
+    assert "0 of 1 decide on the newest revision" in page.text
+    assert "host-1 4711 running" in page.text
+    assert "1 revision, 0 s" in page.text
+    assert 'href="/admin/workers"' in page.get("/admin/kill").text
+
+
+def test_a_vendor_is_stopped_and_revived_at_the_page_of_stops(wired: Services, visit: Visit) -> None:
+    page = visit("admin")
+    page.get("/admin/kill")
+    assert "vendor openai" in page.text
+    page.send("kill", features=["vendor:openai"], reason="wrong pictures")
+    assert page.page.headers["Location"].startswith("/admin/kill/vendor:openai?done="), page.text
+    page.follow()
+    assert "vendor openai" in page.text
+    assert "Stopped for everyone." in page.text
+    assert "Last served" not in page.text
+    assert wired.vendors.get("openai")["enabled"] is False
+    assert "vendor openai is stopped for everyone" in page.get("/admin").text
+    page.get("/admin/kill/vendor:openai")
+    page.send("revive", reason="mended")
+    assert wired.vendors.get("openai")["enabled"] is True
+
+
+def test_a_vendor_of_one_tenant_stops_nothing(wired: Services, visit: Visit) -> None:
+    page = visit("editor")
+    page.get("/admin/kill")
+    page.send("kill", features=[GENERATION, "vendor:openai"], tenant="acme", reason="wrong pictures")
+    assert page.page.status_code == 400
+    assert "A vendor is switched off for everyone." in page.text
+    assert wired.switches.stops() == []
