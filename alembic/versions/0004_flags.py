@@ -113,6 +113,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_flag_token")),
         sa.UniqueConstraint("hash", name=op.f("uq_flag_token_hash")),
     )
+    with op.batch_alter_table("flag_token") as batch_op:
+        batch_op.create_index("ix_flag_token_tenant_id", ["tenant_id", "id"], unique=False)
+
     op.create_table(
         "schedule",
         sa.Column("id", sa.String(length=64), nullable=False),

@@ -321,6 +321,7 @@ flag_token = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
+    Index("ix_flag_token_tenant_id", "tenant_id", "id"),
 )
 
 # What SDKs tell: who they are, and how often a flag was on and off in an hour (UTC, epoch seconds of its beginning).
