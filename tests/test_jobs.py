@@ -104,7 +104,7 @@ def test_a_worker_starts_its_jobs_and_stops_them(database: Database) -> None:
         sessions=SimpleNamespace(forget=_nothing),
         meters=SimpleNamespace(carry_out_plans=_nothing),
         controller=SimpleNamespace(tick=_nothing),
-        flag_pushes=SimpleNamespace(begin=_nothing, carry_out=_nothing),
+        flag_pushes=SimpleNamespace(look=_nothing, carry_out=_nothing),
         flag_metrics=SimpleNamespace(flush=_nothing, forget=_nothing),
         requests=SimpleNamespace(flush=_nothing, forget=_nothing),
         jobs=SimpleNamespace(lease_seconds=60, purge=_nothing, claim=lambda *_: []),
