@@ -53,7 +53,11 @@ class History:
 def _facts(tx: Tx, tenant_id: str, feature: str, at: int, until: int) -> TenantFacts:
     tenant = history.tenant(tx, tenant_id, until)
     if tenant is None:
-        raise NotFound(f"There was no tenant {tenant_id!r} at {rfc3339(at)}.", param="tenant")
+        raise NotFound(
+            f"There was no tenant {tenant_id!r} at {rfc3339(at)}.",
+            param="tenant",
+            remedy="Name a time after it was added: its first entry in the audit log.",
+        )
     grant = history.grant(tx, tenant_id, feature, until)
     halt = _kill(history.kill(tx, feature, tenant_id, until))
     return TenantFacts(
