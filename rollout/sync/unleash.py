@@ -78,9 +78,8 @@ class Feeder:
         self._turns.wake()
 
     def _run(self) -> None:
-        logging.getLogger("UnleashClient").setLevel(
-            logging.CRITICAL
-        )  # a page a poll while the server is away
+        # It would write a page at each poll while the server is away; `Feed.miss` is told.
+        logging.getLogger("UnleashClient").setLevel(logging.CRITICAL)
         poll = _Poll(self._feed, self._monotonic)
         options = {"hooks": {"response": poll.hear}}
         self._client(poll, "polling", TIMEOUT_SECONDS, custom_options=options).initialize_client()
