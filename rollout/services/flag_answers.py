@@ -32,7 +32,7 @@ from rollout.errors import InvalidApiKey, LedgerUnavailable
 from rollout.services.features import Features
 from rollout.services.state import State
 from rollout.sync.lru import LRU
-from rollout.sync.snapshot import NO_FLAGS, FlagState, Snapshot
+from rollout.sync.snapshot import NO_FLAGS, Answer, FlagState, Snapshot
 
 Sees = Callable[[str], bool]
 """Whether flags of a project are within the caller's reach; a tenant's gates always are."""
@@ -76,10 +76,10 @@ class FlagAnswers:
         """
         snapshot = self._state.snapshot
         view, asked = self._view(snapshot, environment), self._context(snapshot, environment, context, facts)
-        gates = _gates(environment, facts)
-        known = self._known(view, facts, asked) if facts else (None,) * len(view.flags)
+        gates, ask = _gates(environment, facts), view.state.ask(asked)
+        known = self._known(view, facts, ask) if facts else (None,) * len(view.flags)
         others = (
-            answer or self._asked(snapshot, view, flag, asked, facts)
+            answer or self._asked(snapshot, view, flag, asked, ask, facts)
             for flag, answer in zip(view.flags.values(), known, strict=True)
             if flag.name not in gates and sees(flag.project)
         )
@@ -101,7 +101,8 @@ class FlagAnswers:
         flag = view.flags.get(name)
         if flag is None or not sees(flag.project):
             return None
-        return self._asked(snapshot, view, flag, self._context(snapshot, environment, context, facts), facts)
+        asked = self._context(snapshot, environment, context, facts)
+        return self._asked(snapshot, view, flag, asked, view.state.ask(asked), facts)
 
     def digest(self, facts: TenantFacts) -> str:
         """Changes whenever an answer to this tenant may be another one, and seldom else."""
@@ -174,14 +175,14 @@ class FlagAnswers:
         time = datetime.fromtimestamp(now, UTC).isoformat()
         return {"appName": "", "currentTime": time, **context, "environment": environment}
 
-    def _known(self, view: _View, facts: TenantFacts, asked: Mapping[str, Any]) -> Known:
+    def _known(self, view: _View, facts: TenantFacts, ask: Answer) -> Known:
         """The answers that hang on the tenant and on nothing else."""
         memo = view.tenants.get(facts.tenant.id)
         if memo is not None and memo[0] is facts:
             return memo[1]
         fixed = SURE | (facts.tenant.attributes.keys() - NEVER_SURE)
         known = tuple(
-            _ask(view, flag, asked) if flag.reads <= fixed else None for flag in view.flags.values()
+            _answered(view, flag, ask) if flag.reads <= fixed else None for flag in view.flags.values()
         )
         view.tenants.put(facts.tenant.id, (facts, known))
         return known
@@ -192,6 +193,7 @@ class FlagAnswers:
         view: _View,
         flag: FlagTraits,
         asked: Mapping[str, Any],
+        ask: Answer,
         facts: TenantFacts | None,
     ) -> FlagAnswer:
         """A gate that is asked without a tenant is off while nobody can confirm that it is open, and where its plan says no."""
@@ -199,7 +201,7 @@ class FlagAnswers:
             says_plan = snapshot.gates.evaluate(flag.name, asked["properties"])
             if says_plan is None or not self._state.is_fresh():
                 return FlagAnswer(flag, False)
-        return _ask(view, flag, asked)
+        return _answered(view, flag, ask)
 
     def _gate(self, snapshot: Snapshot, view: _View, facts: TenantFacts, feature: str) -> FlagAnswer:
         decision, detail = (
@@ -219,8 +221,8 @@ def _gates(environment: str, facts: TenantFacts | None) -> tuple[str, ...]:
     return FEATURES if facts is not None and environment == PRODUCTION else ()
 
 
-def _ask(view: _View, flag: FlagTraits, context: Mapping[str, Any]) -> FlagAnswer:
-    drawn = view.state.answer(flag.name, context) or NO_VARIANT
+def _answered(view: _View, flag: FlagTraits, ask: Answer) -> FlagAnswer:
+    drawn = ask(flag.name)
     told = flag.name, str(drawn)
     answer = view.same.get(told)
     if answer is None:

@@ -16,7 +16,7 @@ import orjson
 
 from rollout.core.flags import names_of
 from rollout.errors import InvalidRequest
-from rollout.sync.snapshot import Answer, FlagState
+from rollout.sync.snapshot import Answer, Ask, FlagState
 
 
 class FlagsRefused(Exception):
@@ -47,21 +47,24 @@ def understands(pattern: str) -> bool:
     return answer is not None and bool(answer["feature_enabled"])
 
 
-def _asking(client: Any) -> Answer:
+def _asking(client: Any) -> Ask:
     """What `client.get_variant` answers, in a fifth of its time: the engine is called once, and counts nothing, which nobody would read."""
     engine, context_of = client._engine, client._evaluator._enricher.build
 
-    def ask(flag: str, context: Mapping[str, Any]) -> Mapping[str, Any]:
+    def ask(context: Mapping[str, Any]) -> Answer:
         asked = context_of(context)
-        unknown_to_it = engine.custom_strategy_handler.evaluate_custom_strategies(flag, asked)
-        pointer = engine.lib.check_variant(
-            engine.state, flag.encode(), orjson.dumps(asked), orjson.dumps(unknown_to_it)
-        )
-        try:
-            told = orjson.loads(ctypes.cast(pointer, ctypes.c_char_p).value or b"{}")
-        finally:
-            engine.lib.free_response(pointer)
-        return _variant(told.get("value") or {})
+        text = orjson.dumps(asked)
+
+        def answer(flag: str) -> Mapping[str, Any]:
+            unknown_to_it = engine.custom_strategy_handler.evaluate_custom_strategies(flag, asked)
+            pointer = engine.lib.check_variant(engine.state, flag.encode(), text, orjson.dumps(unknown_to_it))
+            try:
+                told = orjson.loads(ctypes.cast(pointer, ctypes.c_char_p).value or b"{}")
+            finally:
+                engine.lib.free_response(pointer)
+            return _variant(told.get("value") or {})
+
+        return answer
 
     return ask
 

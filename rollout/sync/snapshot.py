@@ -15,8 +15,11 @@ from rollout.sync.lru import LRU
 MEMOISED_DECISIONS = 20_000
 
 
-Answer = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
-"""(flag, Unleash context) -> {"name", "enabled", "feature_enabled", "payload"?}: the variant, and whether the flag is on."""
+Answer = Callable[[str], Mapping[str, Any]]
+"""flag -> {"name", "enabled", "feature_enabled", "payload"?}: the variant, and whether the flag is on."""
+
+Ask = Callable[[Mapping[str, Any]], Answer]
+"""What an Unleash context is answered; the context is made ready once for all flags."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,11 @@ class FlagState:
     revision: int
     document: Mapping[str, Any]
     names: frozenset[str]
-    ask: Answer
+    ask: Ask
 
     def answer(self, flag: str, context: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """What the engine says of the flag in an Unleash context (`userId`, `properties`, ...); None for one that is not there."""
-        return self.ask(flag, context) if flag in self.names else None
+        return self.ask(context)(flag) if flag in self.names else None
 
     def evaluate(self, flag: str, properties: Mapping[str, str]) -> str | None:
         """The name of the variant, where the flag is on; None where it is off."""
@@ -39,8 +42,8 @@ class FlagState:
         return answer["name"] if answer is not None and answer["feature_enabled"] else None
 
 
-def _nothing(_flag: str, _context: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"name": "disabled", "enabled": False, "feature_enabled": False}
+def _nothing(_context: Mapping[str, Any]) -> Answer:
+    return lambda _flag: {"name": "disabled", "enabled": False, "feature_enabled": False}
 
 
 NO_FLAGS = FlagState(0, {"version": 2, "features": [], "segments": []}, frozenset(), _nothing)
