@@ -65,6 +65,7 @@ from rollout.services.generate import Generate
 from rollout.services.grants import Grants
 from rollout.services.ids import NewId, new_id
 from rollout.services.images import Images
+from rollout.services.imports import Imports
 from rollout.services.jobs import JobQueue
 from rollout.services.joins import Joins
 from rollout.services.keys import Keys
@@ -176,6 +177,7 @@ def build(
         schedules=Schedules(database, changes, plans, new_id),
         controller=Controller(database, changes, change_requests),
         flags=Flags(database, changes, clock),
+        imports=Imports(database, changes),
         segments=Segments(database, changes),
         upstream=upstream,
         flag_pushes=FlagPushes(database, changes, new_id, upstream, _unleash_admin(settings)),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from flask import Blueprint
 from pydantic import Field
 
+from rollout.core.documents import MAX_BYTES
+from rollout.core.flagd import flagd_document
 from rollout.core.flags import PRODUCTION, Flag
+from rollout.core.imports import Mode
 from rollout.services.flags import Kept
 from rollout.web.conditional import based_on, versioned
 from rollout.web.operation import Answer, Shape, operation
@@ -68,6 +71,63 @@ class FlagKept(FlagOut):
     warnings: list[Warned]
 
 
+class ImportQuery(EnvironmentQuery):
+    """`mode`: `replace` archives the environment's other flags; `dry_run`: only say what would change."""
+
+    mode: Mode = "merge"
+    dry_run: bool = False
+
+
+class ImportIn(Shape):
+    """`document`: what Unleash's client features, delta or export answered, whole; a dry run needs no reason."""
+
+    document: dict[str, Any]
+    reason: str | None = None
+
+
+class Changed(Shape):
+    """`kind`: flag or segment, whose name is its number; `change`: added, changed, revived, archived or removed."""
+
+    kind: str
+    name: str
+    change: str
+
+
+class ImportWarned(Warned):
+    """`flag`: the one in which `param` stands; null: the document."""
+
+    flag: str | None
+
+
+class ImportOut(Shape):
+    """`unchanged`: how many flags are as the document has them already."""
+
+    environment: str
+    mode: Mode
+    dry_run: bool
+    changes: list[Changed]
+    unchanged: int
+    warnings: list[ImportWarned]
+
+
+class ExportQuery(EnvironmentQuery):
+    format: Literal["unleash", "flagd"] = "unleash"
+
+
+class LeftOut(Shape):
+    name: str
+    reason: str
+
+
+class ExportOut(Shape):
+    """`left_out`: flags that the format cannot say exactly."""
+
+    environment: str
+    format: str
+    document: dict[str, Any]
+    left_out: list[LeftOut]
+
+
 @routes.get("/flags")
 @operation("List flags in order of name", auth=viewer, query=FlagsQuery)
 def list_flags(query: FlagsQuery) -> Answer:
@@ -100,6 +160,37 @@ def add_flag(query: EnvironmentQuery, body: FlagIn) -> Answer:
         accept_warnings=body.accept_warnings,
     )
     return _kept(kept, 201)
+
+
+@routes.post("/flags/import")
+@operation(
+    "Take the flags of a document of Unleash's: all or none",
+    auth=editor,
+    query=ImportQuery,
+    body=ImportIn,
+    answer=ImportOut,
+    largest=MAX_BYTES,
+)
+def import_flags(query: ImportQuery, body: ImportIn) -> Answer:
+    done = services().imports.run(
+        actor(),
+        body.document,
+        body.reason,
+        environment=query.environment,
+        mode=query.mode,
+        dry_run=query.dry_run,
+    )
+    return {**query.model_dump(), **done.as_json()}
+
+
+@routes.get("/flags/export")
+@operation("All flags of an environment as one document", auth=viewer, query=ExportQuery, answer=ExportOut)
+def export_flags(query: ExportQuery) -> Answer:
+    document = services().imports.export(query.environment)
+    left_out: list[dict[str, str]] = []
+    if query.format == "flagd":
+        document, left_out = flagd_document(document)
+    return {**query.model_dump(), "document": document, "left_out": left_out}
 
 
 @routes.get("/flags/<path:name>")

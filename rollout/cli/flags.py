@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -20,7 +20,9 @@ from rollout.cli.context import (
 )
 from rollout.cli.documents import Document
 from rollout.cli.upstream import push, upstream
+from rollout.core.flagd import flagd_document
 from rollout.core.flags import PRODUCTION
+from rollout.core.imports import Mode
 
 environment_option = click.option("--environment", default=PRODUCTION, show_default=True)
 switch_option = click.option("--on/--off", "on", default=None, help="Switch it.")
@@ -170,6 +172,53 @@ def revive(name: str, environment: str, reason: str, dry_run: bool, as_json: boo
         flag = services.flags.revive(actor(), name, reason, environment=environment, dry_run=dry_run)
         show(services.flags.shown(flag), as_json)
     said(f"flag {name} revived in {environment}", dry_run)
+
+
+@flags.command("import")
+@click.argument("file", type=Document())
+@environment_option
+@click.option(
+    "--mode",
+    type=click.Choice(get_args(Mode)),
+    default="merge",
+    show_default=True,
+    help="replace archives the other flags of the environment.",
+)
+@change_options
+def import_(
+    file: dict[str, Any], environment: str, mode: Mode, reason: str, dry_run: bool, as_json: bool
+) -> None:
+    """Take the flags of FILE (- is the standard input): what Unleash's client features, delta or export answered."""
+    with wired() as services:
+        done = services.imports.run(
+            actor(), file, reason, environment=environment, mode=mode, dry_run=dry_run
+        )
+    if as_json:
+        print_json({"environment": environment, "mode": mode, "dry_run": dry_run, **done.as_json()})
+    else:
+        show_rows(done.changes(), False, "All of it is here already.")
+        for notice in done.notices:
+            where = f"{notice.flag}: {notice.param}" if notice.flag else notice.param
+            click.echo(f"warning: {where}: {notice.message}", err=True)
+    said(f"{len(done.changes())} changes imported into {environment}", dry_run)
+
+
+@flags.command("export")
+@environment_option
+@click.option(
+    "--format", "format_", type=click.Choice(["unleash", "flagd"]), default="unleash", show_default=True
+)
+def export(environment: str, format_: str) -> None:
+    """All flags of the environment as one document; those that flagd cannot say are named on stderr."""
+    with wired() as services:
+        document = services.imports.export(environment)
+    if format_ == "unleash":
+        print_json(document)
+        return
+    written, left_out = flagd_document(document)
+    print_json(written)
+    for one in left_out:
+        click.echo(f"left out: {one['name']}: {one['reason']}", err=True)
 
 
 def _switched(on: bool | None) -> dict[str, bool]:

@@ -28,7 +28,7 @@ WEIGHT_TYPES = ("variable", "fix")
 NEVER_MISSING = ("default", "random")
 """What may be stuck to whatever a caller sends."""
 
-RESERVED = ("import", "export")
+RESERVED = ("import", "export", "upstream")
 """Names that the routes beside the flags have."""
 
 MAX_TEXT = 1000

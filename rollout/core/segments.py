@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from rollout.core.constraints import Fault, Findings, Surroundings, examine_constraints, examine_members
@@ -11,6 +12,7 @@ from rollout.core.times import rfc3339
 
 MAX_ID = 2**31 - 1
 MAX_NAME = 100
+MAX_SHOWN_NAME = 200
 
 _MEMBERS = ("id", "name", "description", "constraints")
 
@@ -51,6 +53,18 @@ def examine_segment(document: Mapping[str, Any], around: Surroundings) -> Findin
     if constraints == []:
         yield Fault("A segment without constraints is everybody: give it one.", "constraints")
     yield from examine_constraints(constraints, "constraints", around, max_values=None)
+
+
+def name_of(document: Mapping[str, Any]) -> str:
+    """As lists show it; of an imported one, which may have none, too."""
+    name = document.get("name")
+    return name[:MAX_SHOWN_NAME] if isinstance(name, str) else ""
+
+
+def new_number(first: int, taken: Collection[int]) -> int:
+    """The lowest number from `first` that is free. `taken` are those of segments and those that flags name, whether such a segment is
+    there or not: nobody may come into it by chance."""
+    return next(number for number in count(first) if number not in taken)
 
 
 def segments_of(document: Mapping[str, Any]) -> frozenset[int]:

@@ -90,6 +90,18 @@ def everywhere(tx: Tx) -> list[Flag]:
     return [Flag(**row) for row in tx.execute(_FLAGS.order_by(flag.c.environment, flag.c.name)).mappings()]
 
 
+def extras(tx: Tx, environment: str) -> dict[str, Any]:
+    """The members that an import brought beside flags and segments."""
+    found = sa.select(flag_extra.c.members).where(flag_extra.c.environment == environment)
+    return dict(tx.execute(found).scalar() or {})
+
+
+def put_extras(tx: Tx, environment: str, members: Mapping[str, Any]) -> None:
+    tx.execute(sa.delete(flag_extra).where(flag_extra.c.environment == environment))
+    if members:
+        tx.execute(sa.insert(flag_extra).values(environment=environment, members=members))
+
+
 def add(tx: Tx, new: Flag) -> None:
     tx.execute(sa.insert(flag).values(_values(new)))
 

@@ -36,11 +36,6 @@ def named(tx: Tx, name: str) -> Segment | None:
     return Segment(**row) if row else None
 
 
-def highest(tx: Tx) -> int:
-    """The highest number; 0 without any."""
-    return tx.execute(sa.select(sa.func.max(segment.c.id))).scalar_one() or 0
-
-
 def add(tx: Tx, new: Segment) -> None:
     tx.execute(sa.insert(segment).values(vars(new)))
 

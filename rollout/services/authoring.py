@@ -66,9 +66,14 @@ def load_aside(document: Document, shared: Iterable[Document]) -> None:
 
 def document_of(tx: Tx, environment: str) -> dict[str, Any]:
     """The client-features document of the environment as it is stored, the plans' flags in it."""
-    compiled = [compile_flag(plan, killed=False) for plan in plans.all_(tx).values()]
     found = flags.documents(tx).get(environment, {"version": 2, "features": [], "segments": []})
-    return {**found, "features": [*(compiled if environment == PRODUCTION else ()), *found["features"]]}
+    return {**found, "features": [*gates(tx, environment), *found["features"]]}
+
+
+def gates(tx: Tx, environment: str) -> list[dict[str, Any]]:
+    """The plans' flags in the environment."""
+    running = plans.all_(tx).values() if environment == PRODUCTION else ()
+    return [compile_flag(plan, killed=False) for plan in running]
 
 
 def leaving(database: Database, before: Document, after: Document, names: Collection[str]) -> int:

@@ -29,6 +29,7 @@ from rollout.services.flags import Flags
 from rollout.services.generate import Generate
 from rollout.services.grants import Grants
 from rollout.services.images import Images
+from rollout.services.imports import Imports
 from rollout.services.jobs import JobQueue
 from rollout.services.keys import Keys
 from rollout.services.ledger import Ledger
@@ -94,6 +95,7 @@ class Services:
     schedules: Schedules
     controller: Controller
     flags: Flags
+    imports: Imports
     segments: Segments
     upstream: UpstreamFlags | None
     flag_pushes: FlagPushes

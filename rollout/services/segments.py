@@ -10,7 +10,7 @@ from typing import Any
 from rollout.core.audit import Actor
 from rollout.core.constraints import Doubt
 from rollout.core.flags import PRODUCTION, Flag
-from rollout.core.segments import Segment, examine_segment, segment_json, segments_of
+from rollout.core.segments import Segment, examine_segment, name_of, new_number, segment_json, segments_of
 from rollout.db import flags, segments
 from rollout.db.engine import Database, Tx
 from rollout.errors import Conflict, InvalidRequest, NotFound
@@ -67,7 +67,7 @@ class Segments:
         if "id" in document:
             raise InvalidRequest("A new segment gets its number here: leave it out.", param="id")
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
-            draft = {"id": max(change.revision, segments.highest(change.tx) + 1), **document}
+            draft = {"id": new_number(change.revision, numbers(change.tx)), **document}
             doubts = _settled(change, draft, accept_warnings, lost=0)
             return KeptSegment(keep(change, None, draft), doubts)
 
@@ -114,8 +114,7 @@ class Segments:
                     remedy="Take it out of them first; of archived ones too, which may be revived.",
                     flags=using,
                 )
-            segments.remove(change.tx, gone)
-            _record(change, "segment.removed", gone, None)
+            drop(change, gone)
             return gone
 
     def _foresee(
@@ -153,7 +152,7 @@ def users(tx: Tx, segment_id: int) -> list[Flag]:
 
 def keep(change: Change, before: Segment | None, document: Mapping[str, Any]) -> Segment:
     """Write a segment that is new or (`before`) changed, which was checked already."""
-    name, now = str(document["name"]), change.now
+    name, now = name_of(document), change.now
     if before is None:
         kept = Segment(int(document["id"]), name, document, created_at=now, updated_at=now)
         segments.add(change.tx, kept)
@@ -163,6 +162,18 @@ def keep(change: Change, before: Segment | None, document: Mapping[str, Any]) ->
         segments.put(change.tx, kept)
     _record(change, "segment.changed" if before else "segment.added", before, kept)
     return kept
+
+
+def drop(change: Change, gone: Segment) -> None:
+    """Remove a segment that nobody uses."""
+    segments.remove(change.tx, gone)
+    _record(change, "segment.removed", gone, None)
+
+
+def numbers(tx: Tx) -> set[int]:
+    """Those of all segments, and those that flags name."""
+    named = (segments_of(one.document) for one in flags.everywhere(tx))
+    return {one.id for one in segments.all_(tx)}.union(*named)
 
 
 def _settled(change: Change, draft: Mapping[str, Any], accepted: bool, *, lost: int) -> list[Doubt]:

@@ -63,7 +63,7 @@ public = Public()
 @dataclass(frozen=True)
 class Operation:
     """What a route promises. `raw_body` names the content types of a body that the view reads by itself; with
-    `form` the body may come as a form too."""
+    `form` the body may come as a form too. `largest`: bytes of a JSON body."""
 
     summary: str
     auth: Auth
@@ -73,6 +73,7 @@ class Operation:
     status: int
     raw_body: tuple[str, ...]
     form: bool
+    largest: int
 
 
 def operation(
@@ -85,9 +86,10 @@ def operation(
     status: int = 200,
     raw_body: tuple[str, ...] = (),
     form: bool = False,
+    largest: int = MAX_JSON_BYTES,
 ) -> Callable[[View], Callable[..., Response]]:
     """Declare a route; `auth` runs first, so that nobody learns about fields without a key."""
-    declared = Operation(summary, auth, body, query, answer, status, raw_body, form)
+    declared = Operation(summary, auth, body, query, answer, status, raw_body, form, largest)
 
     def wrap(view: View) -> Callable[..., Response]:
         @functools.wraps(view)
@@ -96,7 +98,8 @@ def operation(
             if query is not None:
                 arguments["query"] = read_query(query)
             if body is not None:
-                arguments["body"] = read_form(body) if form and request.mimetype in FORMS else read_json(body)
+                is_form = form and request.mimetype in FORMS
+                arguments["body"] = read_form(body) if is_form else read_json(body, largest)
             return _render(view(**arguments), status)
 
         run.operation = declared  # type: ignore[attr-defined]
@@ -105,11 +108,11 @@ def operation(
     return wrap
 
 
-def read_json(shape: type[M]) -> M:
+def read_json(shape: type[M], largest: int = MAX_JSON_BYTES) -> M:
     """The request's JSON body as `shape`; raises UnsupportedMediaType, InvalidRequest, or (by Flask) PayloadTooLarge."""
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("Send a JSON body with Content-Type: application/json.")
-    request.max_content_length = MAX_JSON_BYTES
+    request.max_content_length = largest
     try:
         value = orjson.loads(request.get_data())
     except orjson.JSONDecodeError as error:
