@@ -372,7 +372,10 @@ def _kill(_: float) -> None:
 def _serve(seconds: float) -> None:
     has_node = dev.find_node() is not None and SERVER.exists()
     print("| | requests/s | CPU ms each |\n|---|--:|--:|")
-    with made_of("postgresql") as make, _serving(make, "ours", workers=1, log_level="warning") as (service, operator):
+    with (
+        made_of("postgresql") as make,
+        _serving(make, "ours", workers=1, log_level="warning") as (service, operator),
+    ):
         for number, name in enumerate(_names(SERVED)):
             operator.flags.add(ACTOR, _flag(name, number), "benchmark", accept_warnings=True)
         client, frontend = _token(operator, "client"), _token(operator, "frontend")
