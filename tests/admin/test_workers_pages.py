@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import sqlalchemy as sa
 from console import SEED, Visitor
 
 from rollout.core.decisions import GENERATION
 from rollout.core.tokens import Role
+from rollout.db.tables import kill
 from rollout.services.registry import Services
 from rollout.services.workers import Worker
 
@@ -54,3 +56,20 @@ def test_a_vendor_of_one_tenant_stops_nothing(wired: Services, visit: Visit) -> 
     assert page.page.status_code == 400
     assert "A vendor is switched off for everyone." in page.text
     assert wired.switches.stops() == []
+
+
+def test_a_reminder_that_has_come_asks_on_the_first_page_and_revives_nothing(
+    wired: Services, visit: Visit
+) -> None:
+    wired.switches.stop(SEED, "vendor:openai", "wrong pictures", remind_at=4_000_000_000, wait=0)
+    page = visit("viewer")
+    page.get("/admin")
+    assert "does it still have to be stopped?" not in page.text
+    with wired.database.write() as tx:
+        tx.execute(sa.update(kill).values(remind_at=1_700_000_000))
+    assert wired.switches.remind() == 1
+    page.get("/admin")
+    assert "vendor openai is stopped for everyone" in page.text
+    assert "A reminder was set for 14 Nov 2023" in page.text
+    assert "does it still have to be stopped?" in page.text
+    assert wired.vendors.get("openai")["enabled"] is False
