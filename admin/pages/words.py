@@ -104,6 +104,10 @@ STATES: Mapping[str, tuple[str, Tone]] = {
     "drift": (N_("differs there"), "bad"),
     "failed": (N_("failed"), "bad"),
     "archived": (N_("archived"), "calm"),
+    "added": (N_("added"), "good"),
+    "changed": (N_("changed"), "warn"),
+    "revived": (N_("revived"), "good"),
+    "removed": (N_("removed"), "calm"),
     "client": (N_("for servers"), "good"),
     "frontend": (N_("for frontends"), "calm"),
 }
@@ -204,6 +208,7 @@ ACTIONS: Mapping[str, str] = {
     "flag.archived": N_("Flag archived"),
     "flag.changed": N_("Flag changed"),
     "flag.fetched": N_("Flags at Unleash changed"),
+    "flag.imported": N_("Flags imported"),
     "flag.pushed": N_("Plan to be written to Unleash anew"),
     "flag.revived": N_("Flag revived"),
     "flag_token.added": N_("Flag token added"),

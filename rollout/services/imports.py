@@ -111,10 +111,11 @@ def _loads(document: Mapping[str, Any]) -> bool:
 
 def _unreadable(part: str, at: int, found: Document) -> InvalidRequest:
     """Where the engine stops it does not say; our own look at a flag tells what is of another kind than Unleash writes."""
-    examined = examine_flag(completed(found), Surroundings(0, lambda _: True)) if part == "features" else ()
+    flag = completed({"enabled": None, **found})
+    examined = examine_flag(flag, Surroundings(0, lambda _: True)) if part == "features" else ()
     faults = [vars(one) for one in examined if isinstance(one, Fault)]
     return InvalidRequest(
-        f"Unleash's engine cannot read {str(found.get('name'))[:100]!r}, so it would read nothing at all of this document.",
+        f"Unleash's engine cannot read {str(found.get('name'))[:100]!r}, so it would read nothing of this document.",
         param=f"{part}.{at}",
         errors=[{**one, "param": f"{part}.{at}.{one['param']}"} for one in faults] or None,
     )

@@ -160,6 +160,7 @@ PLACES = (
     Place("request-rated", linked("/admin/requests/", on="/admin/feedback")),
     Place("explain", f"/admin/explain?tenant=globex&feature={GENERATION}"),
     Place("flags", "/admin/flags"),
+    Place("flags-import", "/admin/flags/import"),
     Place("flags-upstream", "/admin/flags/upstream"),
     Place("flag", "/admin/flags/production/new-editor"),
     Place("segments", "/admin/segments"),

@@ -37,6 +37,8 @@ COMMAND_OF = {
     "POST /tokens/<token_id>/revoke": "tokens revoke",
     "GET /flags/upstream": "flags upstream",
     "POST /flags/upstream/push": "flags push",
+    "POST /flags/import": "flags import",
+    "GET /flags/export": "flags export",
     "GET /flags": "flags list",
     "GET /flags/<path:name>": "flags show",
     "POST /flags": "flags add",
@@ -159,7 +161,7 @@ CHANGING = sorted(
 RUNNING = {"demo", "serve", "worker", "sandbox serve"}
 """Commands that go on until they are stopped."""
 
-FILES = {"completion", "audit export", "feedback export", "requests export"}
+FILES = {"flags export", "completion", "audit export", "feedback export", "requests export"}
 """Commands that print a file: a script, or what `--format` says."""
 
 
