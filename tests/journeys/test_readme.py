@@ -21,7 +21,7 @@ PROMISED: dict[str, tuple[str, ...]] = {
     "The person who sees it says what they think.": ("/f/", '"rating":"down"', '"tenant":"globex"'),
     "You look into it.": ("wrong-text", "resolved"),
     "You open the beta wider.": (
-        "would be: image-generation in wider_beta",
+        "tenants gain access",
         "image-generation in wider_beta",
     ),
     "You stop it everywhere, and analysis goes on.": (
@@ -37,6 +37,10 @@ PROMISED: dict[str, tuple[str, ...]] = {
         "feature.killed",
         "plan.advanced",
         "the books are clean",
+    ),
+    "Whoever speaks Unleash or OpenFeature asks, too.": (
+        '"key":"image-generation","value":true',
+        '"name":"image-generation"',
     ),
 }
 
