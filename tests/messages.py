@@ -61,8 +61,8 @@ VALIDATOR = (
 )
 """What the validator of forms says."""
 
-FINDINGS = ("Fault", "Doubt")
-"""What checks find, each a sentence and where it stands."""
+FINDINGS = ("Fault", "Doubt", "Notice")
+"""What checks find, each a sentence and where it stands. (A provider's Fault is another: it is read by operators alone.)"""
 
 FEW = 8
 """A sentence with fewer letters of its own around its values would be found in anything."""
@@ -84,8 +84,9 @@ def said() -> Catalog:
 
 def raised() -> Iterator[str]:
     """Messages and remedies of errors, with `{}` for values: the console shows them too."""
-    names = {*(error.__name__ for error in all_errors()), *FINDINGS}
+    errors = {error.__name__ for error in all_errors()}
     for file in (path for folder in ("rollout", "admin") for path in (ROOT / folder).rglob("*.py")):
+        names = errors if "providers" in file.parts else errors.union(FINDINGS)
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
                 told = [*node.args[:1], *(word.value for word in node.keywords if word.arg == "remedy")]
