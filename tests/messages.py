@@ -86,8 +86,9 @@ def raised() -> Iterator[str]:
     """Messages and remedies of errors, with `{}` for values: the console shows them too."""
     errors = {error.__name__ for error in all_errors()}
     for file in (path for folder in ("rollout", "admin") for path in (ROOT / folder).rglob("*.py")):
-        names = errors if "providers" in file.parts else errors.union(FINDINGS)
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        source = file.read_text(encoding="utf-8")
+        names = errors if "providers.base" in source or "providers" in file.parts else errors.union(FINDINGS)
+        for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
                 told = [*node.args[:1], *(word.value for word in node.keywords if word.arg == "remedy")]
                 yield from filter(None, (_sentence(one, file) for one in told))
