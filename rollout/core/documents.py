@@ -49,11 +49,11 @@ class Reading:
         """Its `features` and `segments`, none of which may be there twice."""
         for feature, here in _objects(document, "features", at):
             if (name := _name(feature, "name", here)) in self.features:
-                raise _refused(f"Two flags have the name {name[:100]!r}.", f"{here}.name")
+                raise InvalidRequest(f"Two flags have the name {name[:100]!r}.", param=f"{here}.name")
             self.features[name] = feature
         for segment, here in _objects(document, "segments", at):
             if (number := _number(segment, "id", here)) in {*self.segments, *self.segment_names}:
-                raise _refused(f"Two segments have the number {number}.", f"{here}.id")
+                raise InvalidRequest(f"Two segments have the number {number}.", param=f"{here}.id")
             self.put_segment(number, segment, here)
         self.knows_segments = "segments" in document
 
@@ -69,17 +69,17 @@ def read_document(document: Any) -> Reading:
     """Raises InvalidRequest."""
     _check_keepable(document)
     if not isinstance(document, Mapping):
-        raise _refused("A document is an object.", "document")
+        raise InvalidRequest("A document is an object.", param="document")
     if "events" in document:
         return _delta(document)
     if "featureStrategies" in document:
         return _export(document)
     if "features" in document:
         return _client_features(document)
-    raise _refused(
+    raise InvalidRequest(
         "This is no document of flags: it has neither `features` nor `events`.",
-        "document",
-        "Send what /api/client/features, /api/client/delta or features-batch/export of Unleash answered.",
+        param="document",
+        remedy="Send what /api/client/features, /api/client/delta or features-batch/export of Unleash answered.",
     )
 
 
@@ -134,10 +134,10 @@ def _export(document: Document) -> Reading:
     links = _by_flag(reading, document, "links", "feature")
     for name, feature in reading.features.items():
         if len(environments[name]) > 1:
-            raise _refused(
+            raise InvalidRequest(
                 f"The flag {name[:100]!r} is there in more than one environment.",
-                "featureEnvironments",
-                "Export one environment at a time.",
+                param="featureEnvironments",
+                remedy="Export one environment at a time.",
             )
         reading.features[name] = {
             **feature,
@@ -183,7 +183,7 @@ def _by_flag(reading: Reading, document: Document, part: str, key: str) -> dict[
     for one, at in _objects(document, part, ""):
         name = _name(one, key, at)
         if name not in reading.features:
-            raise _refused(f"There is no flag {name[:100]!r} among `features`.", f"{at}.{key}")
+            raise InvalidRequest(f"There is no flag {name[:100]!r} among `features`.", param=f"{at}.{key}")
         found[name].append({member: value for member, value in one.items() if member != key})
     return found
 
@@ -207,28 +207,28 @@ def _objects(document: Document, member: str, at: str) -> Iterator[tuple[Documen
     """The objects of a list, each with where it stands."""
     found = document.get(member, [])
     if not isinstance(found, list):
-        raise _refused("This is a list.", f"{at}{member}")
+        raise InvalidRequest("This is a list.", param=f"{at}{member}")
     places = (f"{at}{member}.{index}" for index in range(len(found)))
     return ((_object(one, place), place) for one, place in zip(found, places, strict=True))
 
 
 def _object(data: Any, at: str) -> Document:
     if not isinstance(data, Mapping):
-        raise _refused("This is an object.", at)
+        raise InvalidRequest("This is an object.", param=at)
     return data
 
 
 def _name(data: Document, member: str, at: str) -> str:
     name = data.get(member)
     if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME:
-        raise _refused(f"A name is a text of 1 to {MAX_NAME} characters.", f"{at}.{member}")
+        raise InvalidRequest(f"A name is a text of 1 to {MAX_NAME} characters.", param=f"{at}.{member}")
     return name
 
 
 def _number(data: Document, member: str, at: str) -> int:
     number = data.get(member)
     if type(number) is not int or not -(2**31) <= number < 2**31:
-        raise _refused("The number of a segment is a whole number of 32 bits.", f"{at}.{member}")
+        raise InvalidRequest("The number of a segment is a whole number of 32 bits.", param=f"{at}.{member}")
     return number
 
 
@@ -238,15 +238,14 @@ def _check_keepable(document: Any) -> None:
     while waiting:
         item, at, depth = waiting.pop()
         if isinstance(item, str) and "\x00" in item:
-            raise _refused("A text holds the character NUL, which cannot be kept.", at[1:] or "document")
+            raise InvalidRequest(
+                "A text holds the character NUL, which cannot be kept.",
+                param=at[1 : 1 + MAX_NAME] or "document",
+            )
         if depth > MAX_DEPTH:
-            raise _refused(f"This is nested more than {MAX_DEPTH} deep.", at[1:])
+            raise InvalidRequest(f"This is nested more than {MAX_DEPTH} deep.", param=at[1 : 1 + MAX_NAME])
         if isinstance(item, Mapping):
             waiting += [(name, f"{at}.{name}", depth) for name in item if "\x00" in name]
             waiting += [(value, f"{at}.{name}", depth + 1) for name, value in item.items()]
         elif isinstance(item, list):
             waiting += [(value, f"{at}.{index}", depth + 1) for index, value in enumerate(item)]
-
-
-def _refused(message: str, param: str, remedy: str | None = None) -> InvalidRequest:
-    return InvalidRequest(message, param=param[:MAX_NAME].replace("\x00", ""), remedy=remedy)

@@ -42,9 +42,9 @@ class Standing:
 class Notice:
     """Something to know of an import; `flag`: the one that it is about, in which `param` stands, or None: the document."""
 
-    flag: str | None
-    param: str
     message: str
+    param: str
+    flag: str | None = None
 
 
 @dataclass(frozen=True)
@@ -214,19 +214,19 @@ def _of_document(
     reading: Reading, standing: Standing, numbers: Mapping[int, int], users: Mapping[int, list[str]]
 ) -> Iterator[Notice]:
     """What becomes of the document's parts."""
-    yield from (Notice(None, doubt.param, doubt.message) for doubt in reading.doubts)
+    yield from (Notice(doubt.message, doubt.param) for doubt in reading.doubts)
     for name in sorted(reading.features.keys() & standing.gates):
-        yield Notice(name, "name", "It belongs to the plan of the feature, which decides on it: passed over.")
+        yield Notice("It belongs to the plan of the feature, which decides on it: passed over.", "name", name)
     for number, new in numbers.items():
-        yield Notice(None, f"segments.{number}", f"Here {number} is another segment: this one becomes {new}.")
+        yield Notice(f"Here {number} is another segment: this one becomes {new}.", f"segments.{number}")
     for number, name in reading.segment_names.items():
         if numbers.get(number, number) not in standing.segments:
-            message = (
-                f"The document only names the segment {name!r}, and there is none here: nobody is in it."
+            yield Notice(
+                f"The document only names the segment {name!r}, and there is none here: nobody is in it.",
+                f"segments.{number}",
             )
-            yield Notice(None, f"segments.{number}", message)
     for number in sorted(reading.gone_segments & standing.segments.keys() & users.keys()):
-        yield Notice(None, f"segments.{number}", f"It stays, for flags use it: {_some(users[number])}.")
+        yield Notice(f"It stays, for flags use it: {_some(users[number])}.", f"segments.{number}")
 
 
 def _of_others(
@@ -239,13 +239,11 @@ def _of_others(
     """What becomes of flags that the document does not name."""
     for number in changed:
         if beyond := [name for name in users.get(number, ()) if name not in incoming]:
-            yield Notice(
-                None, f"segments.{number}", f"Flags beyond this import use it, too: {_some(beyond)}."
-            )
+            yield Notice(f"Flags beyond this import use it, too: {_some(beyond)}.", f"segments.{number}")
     for name in sorted(after.keys() - incoming.keys()):
         if lost := sorted(set(parents_of(after[name])).intersection(going)):
             yield Notice(
-                name, "dependencies", f"It depends on flags that go, and will be off: {_some(lost)}."
+                f"It depends on flags that go, and will be off: {_some(lost)}.", "dependencies", name
             )
 
 
@@ -255,22 +253,22 @@ def _examined(
     """What a person would not be let write, flag by flag."""
     for number, segment in shared.items():
         for found in examine_segment(segment, around):
-            yield Notice(None, f"segments.{number}.{found.param}", found.message)
+            yield Notice(found.message, f"segments.{number}.{found.param}")
     for name, feature in incoming.items():
         if not NAME.fullmatch(name):
-            yield Notice(name, "name", "By OFREP nobody can ask for a flag of this name.")
+            yield Notice("By OFREP nobody can ask for a flag of this name.", "name", name)
         for found in examine_flag(completed(feature), around):
-            yield Notice(name, found.param, found.message)
+            yield Notice(found.message, found.param, name)
 
 
 def _bounded(notices: list[Notice]) -> list[Notice]:
     if len(notices) <= MAX_NOTICES:
         return notices
-    return [*notices[:MAX_NOTICES], Notice(None, "document", "There is more to say than is shown.")]
+    return [*notices[:MAX_NOTICES], Notice("There is more to say than is shown.", "document")]
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _change(kind: str, name: str, change: str) -> dict[str, str]:
