@@ -73,7 +73,8 @@ def test_what_cannot_be_read_is_said_with_where(page: Visitor, text: str, said: 
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"\xff{}", "The file is not UTF-8 text."), (b" " * 400_001, "too large for this page")]
+    ("content", "said"),
+    [(b"\xff{}", "The file is not UTF-8 text."), (b" " * 400_001, "too large for this page")],
 )
 def test_a_file_that_the_page_cannot_take_is_refused(page: Visitor, content: bytes, said: str) -> None:
     page.send("look", file=(io.BytesIO(content), "flags.json"))
