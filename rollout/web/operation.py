@@ -18,8 +18,9 @@ from typing import Any, Protocol, TypeVar, get_origin
 import orjson
 from flask import Response, request
 from pydantic import BaseModel, ConfigDict, ValidationError
+from werkzeug.exceptions import RequestEntityTooLarge
 
-from rollout.errors import InvalidRequest, UnsupportedMediaType
+from rollout.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 
 Answer = Response | Mapping[str, Any] | tuple[Mapping[str, Any], int]
 View = Callable[..., Answer]
@@ -109,12 +110,16 @@ def operation(
 
 
 def read_json(shape: type[M], largest: int = MAX_JSON_BYTES) -> M:
-    """The request's JSON body as `shape`; raises UnsupportedMediaType, InvalidRequest, or (by Flask) PayloadTooLarge."""
+    """The request's JSON body as `shape`, at most `largest` bytes; raises UnsupportedMediaType, PayloadTooLarge, InvalidRequest."""
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("Send a JSON body with Content-Type: application/json.")
     request.max_content_length = largest
     try:
         value = orjson.loads(request.get_data())
+    except RequestEntityTooLarge:
+        raise PayloadTooLarge(
+            f"The body is larger than {largest} bytes.", remedy="Send less at a time."
+        ) from None
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(
             f"The body is not valid JSON: {error}.", param="body", remedy="Send one JSON object."
