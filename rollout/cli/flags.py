@@ -200,7 +200,8 @@ def import_(
         for notice in done.notices:
             where = f"{notice.flag}: {notice.param}" if notice.flag else notice.param
             click.echo(f"warning: {where}: {notice.message}", err=True)
-    said(f"{len(done.changes())} changes imported into {environment}", dry_run)
+    changes = len(done.changes())
+    said(f"{changes} change{'s' if changes != 1 else ''} imported into {environment}", dry_run)
 
 
 @flags.command("export")

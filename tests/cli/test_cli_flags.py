@@ -113,3 +113,50 @@ def test_a_segment_from_its_first_to_its_last_day(run: Run) -> None:
     answer(run("flags", "set", "new-editor", "--file", "-", *WHY, "--json", input='{"strategies": []}'))
     answer(run("segments", "remove", number, *WHY, "--json"))
     assert answer(run("segments", "list", "--json")) == []
+
+
+def test_flags_come_from_a_file_and_go_to_one(run: Run, services: Services, tmp_path: Path) -> None:
+    document = {
+        "version": 2,
+        "features": [{"name": "a", "enabled": True, "strategies": [{"name": "default"}], "lifecycle": 1}],
+        "segments": [],
+    }
+    file = tmp_path / "flags.json"
+    file.write_text(json.dumps(document))
+    looked = run("flags", "import", str(file), "--dry-run", *WHY)
+    assert ("flag" in looked.stdout, services.imports.export()["features"]) == (True, [])
+    assert "warning: a: lifecycle: No engine reads this member" in looked.stderr
+    assert "would be: 1 change imported into production" in looked.stderr
+    done = answer(run("flags", "import", "-", *WHY, "--json", input=json.dumps(document)))
+    assert done["changes"] == [{"kind": "flag", "name": "a", "change": "added"}]
+    assert "All of it is here already." in run("flags", "import", str(file), *WHY).stdout
+    assert answer(run("flags", "export")) == document
+    run("flags", "import", "-", "--mode", "replace", *WHY, input='{"features": []}')
+    assert answer(run("flags", "export"))["features"] == []
+
+
+def test_what_flagd_cannot_say_is_named_beside_the_file(run: Run) -> None:
+    strategy = {"name": "flexibleRollout", "parameters": {"rollout": "50", "stickiness": "default"}}
+    answer(
+        run(
+            "flags",
+            "add",
+            "half",
+            "--file",
+            "-",
+            "--on",
+            *WHY,
+            "--json",
+            input=json.dumps({"strategies": [strategy]}),
+        )
+    )
+    answer(run("flags", "add", "plain", "--on", *WHY, "--json"))
+    written = run("flags", "export", "--format", "flagd")
+    assert list(answer(written)["flags"]) == ["plain"]
+    assert "left out: half: It has the strategy flexibleRollout" in written.stderr
+
+
+def test_a_document_that_cannot_be_read_is_refused_with_where(run: Run) -> None:
+    refused = run("flags", "import", "-", *WHY, input='{"features": [{"name": 5}]}')
+    assert refused.exit_code == 3
+    assert "(features.0.name)" in refused.stderr
