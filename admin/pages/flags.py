@@ -98,7 +98,7 @@ def change_flag(environment: str, name: str) -> Answer:
 
 
 def address(flag: Flag) -> str:
-    return f"/admin/flags/{quote(flag.environment, safe='')}/{quote(flag.name)}"
+    return f"/admin/flags/{quote(flag.environment, safe='')}/{quote(flag.name, safe='')}"
 
 
 def _change(flag: Flag) -> None:

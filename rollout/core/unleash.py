@@ -162,4 +162,6 @@ def _inlined(strategy: Mapping[str, Any], by_id: Mapping[Any, Iterable[Any]]) ->
 
 
 def _tags(feature: Mapping[str, Any]) -> list[str]:
-    return [f"{tag.get('type')}:{tag.get('value')}" for tag in feature.get("tags") or ()]
+    tags = feature.get("tags")
+    found = (tag for tag in (tags if isinstance(tags, list) else ()) if isinstance(tag, Mapping))
+    return [f"{tag.get('type')}:{tag.get('value')}" for tag in found]
