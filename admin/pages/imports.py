@@ -33,7 +33,7 @@ class ImportView(PageView):
 
 
 class ExportView(ImportView):
-    to: Literal["unleash", "flagd"] = "unleash"
+    format: Literal["unleash", "flagd"] = "unleash"
 
 
 class ImportForm(ReasonForm):
@@ -72,10 +72,10 @@ def import_flags() -> Answer:
 @operation("All flags of an environment, as a file", auth=viewer, query=ExportView)
 def export_flags(query: ExportView) -> Answer:
     document = services().imports.export(query.environment)
-    if query.to == "flagd":
+    if query.format == "flagd":
         document, _ = flagd_document(document)
     answer = Response(orjson.dumps(document, option=orjson.OPT_INDENT_2), content_type="application/json")
-    answer.headers["Content-Disposition"] = f'attachment; filename="flags-{query.to}.json"'
+    answer.headers["Content-Disposition"] = f'attachment; filename="flags-{query.format}.json"'
     return answer
 
 

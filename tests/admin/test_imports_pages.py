@@ -94,10 +94,10 @@ def test_flags_are_taken_away_as_a_file(wired: Services, visit: Visit) -> None:
     wired.flags.add(SEED, feature("plain"), "seed")
     wired.flags.add(SEED, feature("half", rollout(50, "default")), "seed")
     page = visit("viewer")
-    answer = page.get("/admin/flags/export?environment=production&to=unleash")
+    answer = page.get("/admin/flags/export?environment=production&format=unleash")
     assert "attachment" in answer.headers["Content-Disposition"]
     assert answer.get_json() == wired.imports.export()
-    assert list(page.get("/admin/flags/export?to=flagd").get_json()["flags"]) == ["plain"]
+    assert list(page.get("/admin/flags/export?format=flagd").get_json()["flags"]) == ["plain"]
     page.get(HERE)
     assert "1 flag of production that flagd cannot say exactly" in page.text
     assert "needs the role editor" in page.text
