@@ -67,13 +67,7 @@ class Import:
 
     def changes(self) -> list[dict[str, str]]:
         """Each as `{"kind", "name", "change"}`; a segment's name is its number."""
-        revived = {False: "changed", True: "revived"}
-        written = [
-            _change(
-                "flag", str(document["name"]), revived[before.archived_at is not None] if before else "added"
-            )
-            for before, document in self.flags
-        ]
+        written = [_change("flag", str(document["name"]), _word(before)) for before, document in self.flags]
         segments = [
             _change("segment", str(document["id"]), "changed" if before else "added")
             for before, document in self.segments
@@ -269,6 +263,12 @@ def _bounded(notices: list[Notice]) -> list[Notice]:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+
+
+def _word(before: Flag | None) -> str:
+    if before is None:
+        return "added"
+    return "changed" if before.archived_at is None else "revived"
 
 
 def _change(kind: str, name: str, change: str) -> dict[str, str]:

@@ -151,7 +151,9 @@ def test_every_route_that_changes_something_is_audited(services: Services) -> No
     for_all = {"name": "new-editor", "strategies": [{"name": "default"}]}
     change("POST", "/flags", {"document": for_all}, "flag.added", is_new=True)
     change("PUT", "/flags/new-editor", {"document": {**for_all, "enabled": True}}, "flag.changed")
-    change("POST", "/flags/import", {"document": {"features": [{**for_all, "enabled": False}]}}, "flag.imported")
+    change(
+        "POST", "/flags/import", {"document": {"features": [{**for_all, "enabled": False}]}}, "flag.imported"
+    )
     change("POST", "/flags/upstream/push", {"feature": GENERATION}, "flag.pushed")
     change("POST", "/flags/new-editor/archive", {}, "flag.archived")
     change("POST", "/flags/new-editor/revive", {}, "flag.revived")
