@@ -108,7 +108,9 @@ def options(settings: Settings) -> dict[str, Any]:
 
 
 class _DrainingArbiter(Arbiter):  # type: ignore[misc]
-    """On SIGTERM first tells the proxy (by /readyz) to send nothing new, and stops after `seconds`; on Ctrl-C at once. Streams end by it."""
+    """On SIGTERM first tells the proxy (by /readyz) to send nothing new, and stops after `seconds`; on Ctrl-C at once.
+
+    Streams end by either."""
 
     def __init__(self, application: _Application, flag: mmap.mmap, seconds: int) -> None:
         self._flag, self._seconds = flag, seconds

@@ -44,11 +44,10 @@ def test_one_that_fails_undoes_those_around_it_and_the_next_transaction_works(
 
 
 @pytest.mark.postgres
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_server_that_goes_in_the_middle_is_told_as_such_and_the_next_transaction_works(
     database: Database,
 ) -> None:
-    if database.is_sqlite:
-        pytest.skip("has no server")
     with pytest.raises(LedgerUnavailable), database.write() as tx:
         run(
             tx,

@@ -25,7 +25,10 @@ EVERYBODY = {"name": "default"}
 @pytest.fixture
 def services(database: Database, clock: Clock) -> SimpleNamespace:
     wired = wire(database, clock)
-    wired.flags, wired.segments = Flags(database, Changes(database), clock), Segments(database, Changes(database))
+    wired.flags, wired.segments = (
+        Flags(database, Changes(database), clock),
+        Segments(database, Changes(database)),
+    )
     return wired
 
 
