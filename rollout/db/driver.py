@@ -25,6 +25,9 @@ Answers = list[Sequence[Row]]
 
 _ROUND = "rollout_round"
 
+MAX_ROWS = 1_000_000
+"""More than any caller gives."""
+
 _TYPES = {sa.JSON: "json", sa.Integer: "bigint", sa.Boolean: "boolean"}
 
 
@@ -144,7 +147,7 @@ def _update(table: sa.Table, key: tuple[str, ...], changing: tuple[str, ...], po
         )
     written = ", ".join(f"{_name(name)} = given.{_name(name)}" for name in changing)
     found = " and ".join(f"{_name(table.name)}.{_name(name)} = given.{_name(name)}" for name in key)
-    return f"update {_name(table.name)} set {written} from {_given(table, (*changing, *key))} where {found}"
+    return f"update {_name(table.name)} set {written} from {_looked_up(table, (*changing, *key))} and {found}"
 
 
 @lru_cache
@@ -163,15 +166,28 @@ def _select(
         f"{name}.{_name(one)} is not null" for one in key if table.c[one].nullable
     ]  # of a partial index
     # SQLite reads from left to right across a cross join: for each key it looks into an index, and it locks no rows.
-    given = _given(table, key) if postgres else "json_each(?) as given"
+    given = "json_each(?) as given"
     order = ", ".join(f"{name}.{_name(one)}" for one in key)
     locked = f" order by {order} for update of {name}" if lock and postgres else ""
-    return f"select {', '.join(wanted)} from {given} cross join {name} where {' and '.join(found)}{locked}"
+    source = f"{name}, {_looked_up(table, key)} and" if postgres else f"{given} cross join {name} where"
+    return f"select {', '.join(wanted)} from {source} {' and '.join(found)}{locked}"
 
 
 def _given(table: sa.Table, names: tuple[str, ...]) -> str:
     typed = ", ".join(f"{_name(name)} {_type(table, name)}" for name in names)
     return f"json_to_recordset(%s::json) as given ({typed})"
+
+
+def _looked_up(table: sa.Table, names: tuple[str, ...]) -> str:
+    """What is given, for each of which one row is to be found: a source, and the condition that begins its `where`.
+
+    PostgreSQL takes every function for a hundred rows, and would rather read a table of ten thousand from end to end; and it keeps such a
+    plan while the table grows. A range of numbers it takes for a two-hundredth: now it uses the index, however large the table.
+    """
+    typed = ", ".join(f"{_name(name)} {_type(table, name)}" for name in names)
+    known = ", ".join(map(_name, (*names, "n")))
+    source = f"rows from (json_to_recordset(%s::json) as ({typed})) with ordinality as given ({known})"
+    return f"{source} where given.n between 1 and {MAX_ROWS}"
 
 
 def _type(table: sa.Table, name: str) -> str:
