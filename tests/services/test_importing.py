@@ -146,10 +146,15 @@ _VARIANTS = st.lists(
     ),
     max_size=3,
 )  # fmt: skip
-_PARAMETERS = st.dictionaries(
-    st.sampled_from(("rollout", "stickiness", "groupId", "userIds", "percentage", "IPs", "hostNames")),
-    texts("50", "12.5", "default", "userId", "ana,bob", "10.0.0.0/8"),
-    max_size=4,
+_PARAMETERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "stickiness": _STICKINESS,
+        **{
+            name: texts("50", "12.5", "userId", "ana,bob", "10.0.0.0/8")
+            for name in ("rollout", "groupId", "userIds", "percentage", "IPs", "hostNames")
+        },
+    },
 )
 _LEGACY = (
     "userWithId",
@@ -185,10 +190,12 @@ _DOCUMENTS = object_of(
     {"version": st.sampled_from((1, 2, 3)), "features": _FEATURES, "segments": _SEGMENTS},
     {"query": st.just({"environment": "theirs"})},
 )
-_PROPERTIES = st.dictionaries(st.sampled_from(("region", "version", "n\u00e4me")), texts(), max_size=3)
+_SAID = st.sampled_from([one for one in _TEXTS if one])
+"""Where nothing is said of what a variant sticks to, the engine draws lots."""
+_PROPERTIES = st.fixed_dictionaries({"region": _SAID}, optional={"version": texts(), "n\u00e4me": texts()})
 _CONTEXTS = st.lists(
     st.fixed_dictionaries(
-        {"userId": st.sampled_from(_TEXTS[:8]), "properties": _PROPERTIES},
+        {"userId": _SAID, "properties": _PROPERTIES},
         optional={"sessionId": texts(), "appName": texts(), "remoteAddress": texts()},
     ),
     min_size=1,
