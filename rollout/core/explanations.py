@@ -421,6 +421,8 @@ def _entry(basis: Basis, door: Door) -> list[Act] | None:
     if unmet & {"grant", "cohorts"} and isinstance(door.phase.audience, Granted):
         acts.append(_grant_for(basis, door.phase.audience.cohorts))
     if "partnerBucket" in unmet:
+        if door.is_open and basis.plan is not None and door.phase != basis.plan.phase:
+            return None  # passed already: no step widens it
         acts.append(Share(door.phase.key, int(basis.properties["partnerBucket"]) + 1))
     for name, rules in door.on_attributes.items():
         if name in unmet:
