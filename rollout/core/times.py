@@ -23,5 +23,5 @@ def check_ahead(moment: int | None, now: int, param: str) -> None:
         raise InvalidRequest(
             f"{param} must lie in the future; {rfc3339(moment)} is past.",
             param=param,
-            remedy=f"Send a later {param}, or leave it out.",
+            remedy=f"Send a later {param}.",
         )

@@ -21,7 +21,7 @@ def test_a_partner_asks_is_approved_and_generates(demo: Demo, arrive: Callable[.
     admin = arrive(signed_in=True)
     page = admin.page
     page.goto("/admin")
-    admin.press(page.get_by_role("region", name="Needs you").get_by_role("link", name="Decide"))
+    admin.press(page.get_by_role("region", name="Needs you").get_by_role("link", name="Decide", exact=True))
     admin.press(page.get_by_role("link", name=globex.id, exact=True))
     expect(page.get_by_role("heading", level=1)).to_have_text(f"Access request of {globex.id} waiting")
     expect(page.get_by_role("main")).to_contain_text("covers for our magazine")
