@@ -169,10 +169,34 @@ class Settings:
     anthropic_base_url: str = _setting(
         "", _http_url, "Address of the Anthropic API, without /v1; default: Anthropic's own."
     )
+    gemini_api_key: str = _setting("", _text, "Key for the Gemini API.", secret=True)
+    gemini_base_url: str = _setting("", _http_url, "Address of the Gemini API; default: Google's own.")
+    xai_api_key: str = _setting("", _text, "Key for the xAI API.", secret=True)
+    xai_base_url: str = _setting("", _http_url, "Address of the xAI API, with /v1; default: xAI's own.")
+    cometapi_api_key: str = _setting(
+        "", _text, "Key for CometAPI: Midjourney, and others' models.", secret=True
+    )
+    cometapi_base_url: str = _setting("", _http_url, "Address of CometAPI, without /v1; default: its own.")
+    llama_api_key: str = _setting("", _text, "Key for the host of the Llama models.", secret=True)
+    llama_base_url: str = _setting(
+        "",
+        _http_url,
+        "Address of the host of the Llama models, with /v1: any that speaks OpenAI's chat completions.",
+    )
+    compatible_api_key: str = _setting(
+        "", _text, "Key for another endpoint that speaks OpenAI's API.", secret=True
+    )
+    compatible_base_url: str = _setting("", _http_url, "Address of that endpoint, with /v1.")
+    bedrock_api_key: str = _setting(
+        "", _text, "Key for Amazon Bedrock: a bearer token, or ACCESS_KEY_ID:SECRET_ACCESS_KEY.", secret=True
+    )
+    bedrock_base_url: str = _setting(
+        "", _http_url, "Address of Bedrock's runtime, which names its region; default: us-east-1."
+    )
     sandbox_url: str = _setting(
         "",
         _http_url,
-        "Sandbox behind both addresses above: it tells what became of calls whose answers were lost.",
+        "Sandbox behind the vendors' addresses: it tells what became of calls whose answers were lost.",
     )
     upstream_connect_seconds: int = _setting(5, _whole(1, 120), "How long to wait for a vendor's connection.")
     upstream_read_seconds: int = _setting(300, _whole(1, 3600), "How long to wait for a vendor's answer.")

@@ -7,12 +7,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from rollout.errors import ModelNotFound, ModelRetired
+from rollout.errors import ModelNotFound, ModelRetired, PriceUnknown
 
 Lifecycle = Literal["active", "deprecated", "retired"]
 SettledFrom = Literal["usage", "price_list", "estimate"]
 OnUnknown = Literal["charge", "review"]
 """What ends an outcome that nobody could tell within the grace: the estimate is charged, or a person decides."""
+
+Mask = Literal["none", "alpha", "black_white"]
+"""How a mask says what to paint anew: by transparency, or by black; or that the model takes none."""
+
+UsageTold = Literal["full", "partial", "none"]
+"""Whether the vendor's answers say what was used; where they do not, the price list is charged."""
+
+RetiredModels = Literal["follow", "strict"]
+"""What a tenant's calls by an old name get: the model that stands in for it, or `model_retired` with its name."""
 
 Faults = Literal["unknown", "not_billed"]
 """What a vendor's complete 5xx answer means: nothing for sure, or, where it documents that, that nothing is billed."""
@@ -82,14 +91,16 @@ class SizeRule:
 class Model:
     """One row of the catalogue. `wire` names the file under `rollout/providers`, `upstream_id` what the
     vendor calls it; times are UTC epoch seconds. `auto_size` and `auto_quality` are the dearest that the
-    vendor picks for `auto`."""
+    vendor picks for `auto`. `prices`: the last one holds; a price that entries may name never goes. `sizes` of a model with
+    `aspect_ratios` are what those come to, in pixels. `fallbacks`: models that may answer in its place, in order."""
 
     name: str
     vendor: str
     wire: str
     upstream_id: str
     feature: str
-    price: Price
+    prices: tuple[Price, ...]
+    enabled: bool = True
     display_name: str = ""
     lifecycle: Lifecycle = "active"
     successor: str | None = None
@@ -110,13 +121,35 @@ class Model:
     max_input_tokens: int = 0
     max_tokens: int = 0
     streams: bool = True
+    partial_images: bool = True
+    aspect_ratios: tuple[str, ...] = ()
+    mask: Mask = "alpha"
+    compression: bool = True
+    moderation: bool = True
+    is_async: bool = False
+    usage: UsageTold = "full"
+    thinking: tuple[str, ...] = ()
+    efforts: tuple[str, ...] = ()
+    structured_outputs: bool = False
+    image_input: bool = True
+    fallbacks: tuple[str, ...] = ()
     on_unknown: OnUnknown = "charge"
     faults: Faults = "unknown"
 
     def __post_init__(self) -> None:
-        for name, kind in (("on_unknown", OnUnknown), ("faults", Faults)):
+        words = (("on_unknown", OnUnknown), ("faults", Faults), ("mask", Mask), ("usage", UsageTold))
+        for name, kind in words:
             if getattr(self, name) not in get_args(kind):
                 raise ValueError(f"{self.name}: {name} is one of {', '.join(get_args(kind))}")
+        if self.enabled and not self.prices:
+            raise ValueError(f"{self.name}: a model without a price cannot be enabled")
+
+    @property
+    def price(self) -> Price:
+        """The price that holds. Raises PriceUnknown for a model that has none."""
+        if not self.prices:
+            raise PriceUnknown(f"There is no price for {self.name}.", param="model", model=self.name)
+        return self.prices[-1]
 
 
 @dataclass(frozen=True)
@@ -204,7 +237,9 @@ class Catalogue:
 
     def price(self, price_id: str | None) -> Price | None:
         """The price of that id; None for one that no model has any more."""
-        return next((model.price for model in self._models.values() if model.price.id == price_id), None)
+        return next(
+            (price for model in self._models.values() for price in model.prices if price.id == price_id), None
+        )
 
     def resolve(self, name: str, feature: str) -> Resolved:
         """The model that answers for `name`, through aliases. Raises ModelNotFound, also for a model of

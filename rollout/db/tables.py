@@ -32,6 +32,13 @@ tenant = Table(
     Column("tz", String(64), nullable=False),
     Column("state", String(16), nullable=False),  # active, suspended
     Column("attributes", Json, nullable=False),  # targetable: {"region": "eu"}
+    Column("vendors", Json),  # those whose models it may use; null: all
+    Column(
+        "retired_models", String(16), nullable=False, server_default="follow"
+    ),  # follow, strict: core.catalogue
+    Column(
+        "thinking_budgets", String(16), nullable=False, server_default="map"
+    ),  # map, strict: core.thinking
     Column("version", Integer, nullable=False),
     Column("created_at", BigInteger, nullable=False),
 )
@@ -660,6 +667,148 @@ image = Table(
     Index("ix_image_sha256", "sha256"),
 )
 
+# A generation that was asked for as a job: what is to be sent, and how far it has come. How it ended and what it cost stands on the hold.
+
+generation_job = Table(
+    "generation_job",
+    metadata,
+    Column("tenant_id", Id, primary_key=True),
+    Column("generation_id", Id, primary_key=True),
+    Column(
+        "status", String(16), nullable=False
+    ),  # queued, dispatched, running, succeeded, refused, failed, unknown, cancelled
+    Column("progress", Integer, nullable=False),  # percent
+    Column("request", Json, nullable=False),  # the members as they were sent, and what its headers said
+    Column("task_id", String(200)),  # what the vendor calls it, where it works by tasks
+    Column("error", Json),  # how it failed, as a problem
+    Column("cancel_asked_at", BigInteger),
+    Column("version", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Index("ix_generation_job_status_updated_at", "status", "updated_at"),
+    Index("ix_generation_job_task_id", "task_id"),
+)
+
+# What Claude found of a finished generation: {criterion: {"score", "reasons"}}, or why it did not look.
+
+evaluation = Table(
+    "evaluation",
+    metadata,
+    Column("tenant_id", Id, primary_key=True),
+    Column("generation_id", Id, primary_key=True),
+    Column("feature", Id, nullable=False),
+    Column("phase", Id),
+    Column("run", Integer),
+    Column("model", Id, nullable=False),  # that made the picture
+    Column("judge", Id, nullable=False),  # the model that judged
+    Column("scores", Json),
+    Column("score", sa.Float),  # the least of them
+    Column("skipped", String(200)),
+    Column("created_at", BigInteger, nullable=False),
+    Index("ix_evaluation_feature_run", "feature", "run", "created_at"),
+)
+
+# The answer of a named task; which model by which decision stands on the analysis, what it cost on the hold.
+
+analysis_result = Table(
+    "analysis_result",
+    metadata,
+    Column("tenant_id", Id, primary_key=True),
+    Column("analysis_id", Id, primary_key=True),
+    Column("task", String(32), nullable=False),
+    Column("answer", Json, nullable=False),  # as it was answered
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+)
+
+product_table = Table(
+    "product_table",
+    metadata,
+    Column("tenant_id", Id, primary_key=True),
+    Column("id", Id, primary_key=True),
+    Column("columns", Json, nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+product = Table(
+    "product",
+    metadata,
+    Column("tenant_id", Id, primary_key=True),
+    Column("table_id", Id, primary_key=True),
+    Column("product_id", String(200), primary_key=True),
+    Column("fields", Json, nullable=False),
+    Column("search", Text, nullable=False),  # its words, lower-case, each between two spaces
+)
+
+guardrail_event = Table(
+    "guardrail_event",
+    metadata,
+    Column("tenant_id", Id, primary_key=True),
+    Column("id", Id, primary_key=True),
+    Column("hold_id", Id, nullable=False),
+    Column("use_id", Id, nullable=False),  # of the generation or analysis
+    Column("end_user", String(255)),
+    Column("feature", Id, nullable=False),
+    Column("phase", Id),
+    Column("run", Integer),
+    Column("point", String(16), nullable=False),  # prompt, input_image, output_image, output_text
+    Column("source", Id, nullable=False),  # the vendor
+    Column("category", String(32), nullable=False),  # core.guardrails
+    Column("action", String(16), nullable=False),  # refuse
+    Column("score", sa.Float),
+    Column("vendor_code", String(200)),
+    Column("at", BigInteger, nullable=False),
+    Index("ix_guardrail_event_id", "id"),  # an admin looks across tenants, newest first
+    Index("ix_guardrail_event_feature_run", "feature", "run", "at"),
+    Index("ix_guardrail_event_use_id", "use_id"),
+)
+
+# -- the catalogue: rows over the seed that the package carries, each a whole row in its shape ------------------------------------------
+
+catalogue_model = Table(
+    "catalogue_model",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("document", Json, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("changed_by", String(200), nullable=False),
+)
+
+catalogue_alias = Table(
+    "catalogue_alias",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("document", Json),  # null: the seed's alias of that name is gone
+    Column("version", Integer, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("changed_by", String(200), nullable=False),
+)
+
+# What a vendor's own list says otherwise than the catalogue; an admin applies or dismisses it.
+
+catalogue_proposal = Table(
+    "catalogue_proposal",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("vendor", Id, nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("kind", String(16), nullable=False),  # retires, gone, unlisted
+    Column("found", Json, nullable=False),  # what the vendor says
+    Column("state", String(16), nullable=False),  # open, applied, dismissed
+    Column("created_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("ended_by", String(200)),
+    Column("version", Integer, nullable=False),
+    Index("ix_catalogue_proposal_state", "state", "id"),
+    Index("ix_catalogue_proposal_model_kind", "model", "kind"),
+)
+
 _FACETS = ("rating", "tenant_id", "feature", "phase", "vendor", "model")
 """What lists of feedback are filtered by: in the index, so that a filter which matches little reads no rows."""
 
@@ -771,6 +920,7 @@ worker = Table(
     Column("seen_at", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("acknowledged_at_ms", BigInteger, nullable=False),
+    Column("breakers", Json),  # those that are open: {vendor: {"since", "failures", "last"}}
     Column("stopped_at", BigInteger),
 )
 

@@ -169,6 +169,42 @@ class MessageEvent:
     stop_reason: str | None = None
 
 
+@dataclass(frozen=True)
+class ChatCall:
+    """`body` is the JSON of a chat completion to send, already naming the upstream model."""
+
+    model: Model
+    body: bytes
+    stream: bool = False
+
+
+@dataclass(frozen=True)
+class ChatAnswer:
+    """`body` is the vendor's JSON, byte for byte; `finish_reason` and `usage` were read from it."""
+
+    body: bytes
+    usage: Usage | None
+    finish_reason: str | None
+    vendor_request_id: str | None
+
+
+@dataclass(frozen=True)
+class ChatEvent:
+    """One chunk as it came; `is_usage` for the one that tells only usage, `is_last` for `[DONE]`."""
+
+    raw: bytes
+    usage: Usage | None = None
+    is_usage: bool = False
+    is_last: bool = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a task has come, in percent."""
+
+    percent: int
+
+
 class Images(Protocol):
     """A vendor that makes pictures."""
 
@@ -192,6 +228,36 @@ class Messages(Protocol):
         ...
 
     def count_tokens(self, call: MessageCall) -> bytes: ...
+
+
+class Tasks(Protocol):
+    """A vendor that makes pictures by tasks: asked for once, looked at until they are done."""
+
+    def submit(self, call: ImageCall, reference: str) -> str:
+        """The task's id at the vendor; `reference` is ours, by which a lost answer can be matched. Raises PortError."""
+        ...
+
+    def look(self, call: ImageCall, task_id: str) -> Progress | Finished:
+        """Raises PortError; NotSent, Throttled and OutcomeUnknown say nothing of the task: look again."""
+        ...
+
+
+class Chats(Protocol):
+    """A vendor of chat completions."""
+
+    def create(self, call: ChatCall) -> ChatAnswer: ...
+
+    def stream(self, call: ChatCall) -> AbstractContextManager[Iterator[ChatEvent]]:
+        """Chunks in order up to and with `[DONE]`. A stream that ends early raises OutcomeUnknown."""
+        ...
+
+
+class Moderations(Protocol):
+    """A vendor that says what content is of."""
+
+    def create(self, body: bytes) -> bytes:
+        """The vendor's JSON for the JSON of a moderation request. Raises PortError."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -221,6 +287,14 @@ class Providers(Protocol):
         ...
 
     def messages(self, model: Model, *, test: bool) -> tuple[str, Messages]: ...
+
+    def tasks(self, model: Model, *, test: bool) -> tuple[str, Tasks]:
+        """For a model that `is_async`."""
+        ...
+
+    def chats(self, model: Model, *, test: bool) -> tuple[str, Chats]: ...
+
+    def moderations(self, *, test: bool) -> tuple[str, Moderations]: ...
 
     def answers(self, model: Model) -> bool:
         """Whether anybody would answer for this model: what is listed in /v1/models."""

@@ -48,7 +48,7 @@ def _models(row: Mapping[str, Any], prices: Mapping[str, Price]) -> list[Model]:
     for name in ("created_at", "deprecated_at", "retires_at"):
         if name in fields:
             fields[name] = _midnight(fields[name])
-    fields["price"] = prices[fields["price"]]
+    fields["prices"] = (prices[fields.pop("price")],)
     model = Model(**{"upstream_id": fields["name"], **fields})
     return [model, *(replace(model, name=name, upstream_id=name) for name in snapshots)]
 

@@ -2,69 +2,90 @@
 the others.
 
 Clients are built once, after the fork: a client costs 25 ms, and building one late by two threads at once
-breaks it. A vendor's SDK is imported only when that vendor is configured.
+breaks it. A vendor's SDK is imported only when that vendor is configured. A new vendor is a line of `VENDORS`, and,
+where it speaks no wire of the others, a file under `rollout/providers/` with a builder here.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 from rollout.core.catalogue import Model
-from rollout.providers.base import Images, LookUp, Messages, NotSent
+from rollout.providers.base import Chats, Images, LookUp, Messages, Moderations, NotSent, Tasks
 from rollout.settings import Settings
 
 SANDBOX = "sandbox"
 _NO_KEY = "sandbox"  # what is sent to a base URL that was configured without a key
 
+Build = Callable[[Settings, str, str], Any]
+"""(settings, key, base URL or "") -> the port of a wire."""
+
+
+@dataclass(frozen=True)
+class Sandboxes:
+    """The sandbox's answer to each port."""
+
+    images: Images
+    messages: Messages
+
 
 class Wired:
-    """The port `Providers` over what was built; `sandbox` stands in for wires that have no vendor, and
+    """The port `Providers` over what was built; `sandbox` stands in for vendors that are not configured, and
     answers tests."""
 
     def __init__(
         self,
-        images: Mapping[str, Images],
-        messages: Mapping[str, Messages],
-        sandbox: tuple[Images, Messages],
+        ports: Mapping[tuple[str, str], Any],
+        sandbox: Sandboxes,
         look_ups: Mapping[str, LookUp],
         *,
         stands_in: bool,
     ) -> None:
-        """Args: `images` and `messages` by the name of their wire, `look_ups` by vendor."""
-        self._images, self._messages, self._sandbox, self._stands_in = images, messages, sandbox, stands_in
-        self._look_ups = look_ups
+        """Args: `ports` by vendor and wire, `look_ups` by vendor."""
+        self._ports, self._sandbox, self._look_ups, self._stands_in = ports, sandbox, look_ups, stands_in
 
     def images(self, model: Model, *, test: bool) -> tuple[str, Images]:
-        if not test and model.wire in self._images:
-            return model.vendor, self._images[model.wire]
-        self._check_sandbox(model, test)
-        return SANDBOX, self._sandbox[0]
+        return self._port(model, self._sandbox.images, test=test)
 
     def messages(self, model: Model, *, test: bool) -> tuple[str, Messages]:
-        if not test and model.wire in self._messages:
-            return model.vendor, self._messages[model.wire]
-        self._check_sandbox(model, test)
-        return SANDBOX, self._sandbox[1]
+        return self._port(model, self._sandbox.messages, test=test)
+
+    def tasks(self, model: Model, *, test: bool) -> tuple[str, Tasks]:
+        raise NotSent("no vendor of tasks")
+
+    def chats(self, model: Model, *, test: bool) -> tuple[str, Chats]:
+        raise NotSent("no vendor of chat completions")
+
+    def moderations(self, *, test: bool) -> tuple[str, Moderations]:
+        raise NotSent("no vendor of moderations")
 
     def answers(self, model: Model) -> bool:
-        return self._stands_in or model.wire in self._images or model.wire in self._messages
+        return self._stands_in or (model.vendor, model.wire) in self._ports
 
     def look_ups(self, vendor: str) -> LookUp | None:
         return self._look_ups.get(vendor)
 
-    def _check_sandbox(self, model: Model, test: bool) -> None:
+    def _port(self, model: Model, sandbox: Any, *, test: bool) -> tuple[str, Any]:
+        port = None if test else self._ports.get((model.vendor, model.wire))
+        if port is not None:
+            return model.vendor, port
         if not test and not self._stands_in:
             raise NotSent(f"no credential for {model.vendor} and ROLLOUT_SANDBOX is off")
+        return SANDBOX, sandbox
 
 
 class Disconnected:
     """The port `Providers` of a process that calls no vendor: a command, a migration."""
 
-    def images(self, model: Model, *, test: bool) -> tuple[str, Images]:
+    def images(self, model: Model, *, test: bool) -> NoReturn:
         raise NotSent("this process calls no vendors")
 
-    def messages(self, model: Model, *, test: bool) -> tuple[str, Messages]:
+    messages = tasks = chats = images
+
+    def moderations(self, *, test: bool) -> NoReturn:
         raise NotSent("this process calls no vendors")
 
     def answers(self, model: Model) -> bool:
@@ -81,15 +102,8 @@ def connect(settings: Settings) -> Wired:
     from rollout.providers.sandbox.messages import SandboxMessages
     from rollout.providers.sandbox.works import Works
 
-    images: dict[str, Images] = {}
-    messages: dict[str, Messages] = {}
-    if settings.sandbox != "on":
-        if settings.openai_api_key or settings.openai_base_url:
-            images["openai_images"] = _openai_images(settings)
-        if settings.anthropic_api_key or settings.anthropic_base_url:
-            messages["anthropic"] = _anthropic(settings)
     hang_seconds, works = settings.upstream_read_seconds, Works(time.time)
-    sandbox = (
+    sandbox = Sandboxes(
         SandboxImages(works, time.sleep, hang_seconds),
         SandboxMessages(works, time.sleep, hang_seconds),
     )
@@ -97,27 +111,44 @@ def connect(settings: Settings) -> Wired:
     if settings.sandbox_url:
         from rollout.providers.sandbox.distant import DistantWorks
 
-        look_ups |= dict.fromkeys(("openai", "anthropic"), DistantWorks(settings.sandbox_url))
-    return Wired(images, messages, sandbox, look_ups, stands_in=settings.sandbox != "off")
+        look_ups |= dict.fromkeys(VENDORS, DistantWorks(settings.sandbox_url))
+    ports = {} if settings.sandbox == "on" else _ports(settings)
+    return Wired(ports, sandbox, look_ups, stands_in=settings.sandbox != "off")
 
 
-def _openai_images(settings: Settings) -> Images:
+def _ports(settings: Settings) -> dict[tuple[str, str], Any]:
+    """By vendor and wire."""
+    found = {}
+    for vendor, wires in VENDORS.items():
+        key, url = getattr(settings, f"{vendor}_api_key"), getattr(settings, f"{vendor}_base_url")
+        if key or url:
+            found.update(
+                {(vendor, wire): build(settings, key or _NO_KEY, url) for wire, build in wires.items()}
+            )
+    return found
+
+
+def _openai_images(settings: Settings, key: str, url: str) -> Images:
     from rollout.providers.openai_images import OpenAIImages
 
-    return OpenAIImages(
-        settings.openai_api_key or _NO_KEY,
-        settings.openai_base_url,
-        connect_seconds=settings.upstream_connect_seconds,
-        read_seconds=settings.upstream_read_seconds,
-    )
+    return OpenAIImages(key, url, **_seconds(settings))
 
 
-def _anthropic(settings: Settings) -> Messages:
+def _anthropic(settings: Settings, key: str, url: str) -> Messages:
     from rollout.providers.anthropic import AnthropicMessages
 
-    return AnthropicMessages(
-        settings.anthropic_api_key or _NO_KEY,
-        settings.anthropic_base_url,
-        connect_seconds=settings.upstream_connect_seconds,
-        read_seconds=settings.upstream_read_seconds,
-    )
+    return AnthropicMessages(key, url, **_seconds(settings))
+
+
+def _seconds(settings: Settings) -> dict[str, Any]:
+    return {
+        "connect_seconds": settings.upstream_connect_seconds,
+        "read_seconds": settings.upstream_read_seconds,
+    }
+
+
+VENDORS: Mapping[str, Mapping[str, Build]] = {
+    "openai": {"openai_images": _openai_images},
+    "anthropic": {"anthropic": _anthropic},
+}
+"""By vendor, whose settings are `<VENDOR>_API_KEY` and `<VENDOR>_BASE_URL`, the wires that it speaks."""

@@ -108,7 +108,7 @@ def test_no_message_costs_more_than_its_hold(reader, body_bytes, max_tokens, cac
 def test_the_sum_is_rounded_up_once():
     usage = Usage(input=3, output=1, text_in=2, image_in=1)
     price = Price("p", "2026-01-01", "test", {"text_in": 400_000, "image_in": 300_000, "image_out": 100_000})
-    assert usage_image_cost(replace(FLARE, price=price), usage) == Cost(
+    assert usage_image_cost(replace(FLARE, prices=(price,)), usage) == Cost(
         2, "usage", "p"
     )  # 0.8 + 0.3 + 0.1 = 1.2
 
@@ -144,11 +144,13 @@ def test_a_combination_without_a_price_is_never_held_for_nothing(size, quality):
 
 
 def test_a_model_without_rates_cannot_be_metered():
-    bare = replace(FLARE, price=replace(FLARE.price, per_million={}))
+    bare = replace(FLARE, prices=(replace(FLARE.price, per_million={}),))
     with pytest.raises(PriceUnknown):
         maximum_image_cost(bare, ImageRequest("generate", "x", FLARE.name))
     with pytest.raises(PriceUnknown):
-        maximum_message_cost(replace(model("claude-sonnet-5-5"), price=Price("p", "", "")), 1, 1, False, 0)
+        maximum_message_cost(
+            replace(model("claude-sonnet-5-5"), prices=(Price("p", "", ""),)), 1, 1, False, 0
+        )
 
 
 def test_missing_pictures_are_not_charged_by_the_price_list():

@@ -377,10 +377,10 @@ def test_a_price_that_was_changed_under_its_id_is_not_passed_off_as_the_reason(
 ) -> None:
     answer = gateway.door().generate()
     model = load_seed().get("gpt-image-2.5-flare")
-    rateless = dataclasses.replace(model, price=dataclasses.replace(model.price, per_million={}))
+    rateless = dataclasses.replace(model, prices=(dataclasses.replace(model.price, per_million={}),))
     dearer = dataclasses.replace(
         model,
-        price=dataclasses.replace(model.price, per_million=dict.fromkeys(model.price.per_million, 1)),
+        prices=(dataclasses.replace(model.price, per_million=dict.fromkeys(model.price.per_million, 1)),),
     )
 
     assert bill(Requests(database, clock, Catalogue([rateless]), retention_days=30), answer)["lines"] == []
