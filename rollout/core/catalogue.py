@@ -20,9 +20,6 @@ Mask = Literal["none", "alpha", "black_white"]
 UsageTold = Literal["full", "partial", "none"]
 """Whether the vendor's answers say what was used; where they do not, the price list is charged."""
 
-RetiredModels = Literal["follow", "strict"]
-"""What a tenant's calls by an old name get: the model that stands in for it, or `model_retired` with its name."""
-
 Faults = Literal["unknown", "not_billed"]
 """What a vendor's complete 5xx answer means: nothing for sure, or, where it documents that, that nothing is billed."""
 

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import re
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -23,6 +23,10 @@ from rollout.errors import InvalidApiKey, InvalidRequest
 Scope = Literal["generate", "analyze", "feedback", "read"]
 Mode = Literal["live", "test"]
 TenantState = Literal["active", "suspended"]
+RetiredModels = Literal["follow", "strict"]
+"""What a tenant's calls by an old name get: the model that stands in for it, or `model_retired` with that model's name."""
+ThinkingBudgets = Literal["map", "strict"]
+"""A thinking budget for a model that takes none: mapped to an effort, or refused."""
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 KEY_BYTES = 32
@@ -37,13 +41,18 @@ _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True)
 class Tenant:
-    """An organisation with keys and quotas. `attributes` are targetable by phases: string to string."""
+    """An organisation with keys and quotas. `attributes` are targetable by phases: string to string. `vendors`: those whose models
+    it may use; None: all. `retired_models`: what its calls by an old name get. `thinking_budgets`: whether a budget for a model
+    that takes none is mapped, or refused."""
 
     id: str
     name: str
     tz: str = "UTC"
     state: TenantState = "active"
     attributes: Mapping[str, str] = field(default_factory=dict)
+    vendors: Sequence[str] | None = None
+    retired_models: RetiredModels = "follow"
+    thinking_budgets: ThinkingBudgets = "map"
     version: int = 1
     created_at: int = 0
 

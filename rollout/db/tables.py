@@ -33,12 +33,8 @@ tenant = Table(
     Column("state", String(16), nullable=False),  # active, suspended
     Column("attributes", Json, nullable=False),  # targetable: {"region": "eu"}
     Column("vendors", Json),  # those whose models it may use; null: all
-    Column(
-        "retired_models", String(16), nullable=False, server_default="follow"
-    ),  # follow, strict: core.catalogue
-    Column(
-        "thinking_budgets", String(16), nullable=False, server_default="map"
-    ),  # map, strict: core.thinking
+    Column("retired_models", String(16), nullable=False, server_default="follow"),  # follow, strict
+    Column("thinking_budgets", String(16), nullable=False, server_default="map"),  # map, strict
     Column("version", Integer, nullable=False),
     Column("created_at", BigInteger, nullable=False),
 )

@@ -52,6 +52,9 @@ def _values(value: Tenant) -> dict[str, Any]:
         "tz": value.tz,
         "state": value.state,
         "attributes": dict(value.attributes),
+        "vendors": None if value.vendors is None else list(value.vendors),
+        "retired_models": value.retired_models,
+        "thinking_budgets": value.thinking_budgets,
         "version": value.version,
         "created_at": value.created_at,
     }
