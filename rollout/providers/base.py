@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
 from rollout.core.catalogue import Model, Usage
+from rollout.core.guardrails import Category, Point
 from rollout.core.images import Finished, ImageRequest, Partial
 
 HoldOutcome = Literal["void", "settled", "unknown"]
@@ -91,21 +92,22 @@ class Retired(PortError):
 
 
 class Refused(PortError):
-    """`category` in our words (sexual, minors, violence, hate, harassment, self_harm, illicit, cyber, bio,
-    likeness, copyright, policy)."""
+    """`category` in our words (`core.guardrails`), `vendor_code` in the vendor's; `point`: what was refused."""
 
     hold = "settled"
 
     def __init__(
         self,
-        category: str,
+        category: Category,
         detail: str = "",
         *,
+        point: Point = "prompt",
+        vendor_code: str | None = None,
         usage: Usage | None = None,
         vendor_request_id: str | None = None,
     ) -> None:
         super().__init__(detail, vendor_request_id=vendor_request_id)
-        self.category, self.usage = category, usage
+        self.category, self.point, self.vendor_code, self.usage = category, point, vendor_code, usage
 
 
 class NotBilled(PortError):

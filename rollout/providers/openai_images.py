@@ -21,6 +21,7 @@ import openai
 import pybase64
 
 from rollout.core.catalogue import Usage
+from rollout.core.guardrails import category_of
 from rollout.core.images import Finished, InputImage, Partial, Picture, media_type_of
 from rollout.core.wire import Event, EventTooLarge, image_usage, split_events
 from rollout.providers.base import (
@@ -44,9 +45,7 @@ _EVENTS = "text/event-stream"
 
 _SCALARS = ("n", "size", "quality", "background", "output_format", "output_compression", "moderation")
 _VIOLATION = re.compile(r"safety_violations=\[([\w/-]+)")
-_CATEGORIES = frozenset(
-    ("sexual", "minors", "violence", "hate", "harassment", "self_harm", "illicit", "likeness", "copyright")
-)
+_OF_PICTURE = re.compile(r"\b(?:generated|output) image")
 
 
 class _Datum(msgspec.Struct):
@@ -230,11 +229,15 @@ def port_error(error: openai.OpenAIError) -> PortError:
 
 
 def _refused(message: str, vendor_request_id: str | None) -> PortError:
-    """The category stands in the vendor's words: `safety_violations=[violence]`."""
+    """Category and point stand in the vendor's words: `generated images .. safety_violations=[violence]`."""
     found = _VIOLATION.search(message)
-    told = (found[1].rpartition("/")[2] if found else "policy").replace("-", "_")
-    category = told if told in _CATEGORIES else "policy"
-    return Refused(category, message, vendor_request_id=vendor_request_id)
+    return Refused(
+        category_of(found[1] if found else None),
+        message,
+        point="output_image" if _OF_PICTURE.search(message) else "prompt",
+        vendor_code=found[1] if found else "moderation_blocked",
+        vendor_request_id=vendor_request_id,
+    )
 
 
 def _of(kind: type[PortError]) -> Callable[[str, str | None], PortError]:

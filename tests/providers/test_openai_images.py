@@ -258,7 +258,14 @@ def test_a_throttle_says_when_to_come_back():
 def test_a_refusal_is_put_into_our_categories(message, category):
     with pytest.raises(Refused) as refused:
         answering({"error": {"message": message, "code": "moderation_blocked"}}, 400).generate(call())
-    assert refused.value.category == category
+    assert (refused.value.category, refused.value.point) == (category, "prompt")
+
+
+def test_a_refusal_says_in_the_vendors_word_what_was_refused():
+    message = "The generated images were rejected. safety_violations=[sexual/minors]."
+    with pytest.raises(Refused) as refused:
+        answering({"error": {"message": message, "code": "moderation_blocked"}}, 400).generate(call())
+    assert (refused.value.point, refused.value.vendor_code) == ("output_image", "sexual/minors")
 
 
 def test_a_stream_gives_partials_and_one_end():

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import pybase64
 
 from rollout.core.catalogue import Model, Usage
+from rollout.core.guardrails import category_of
 from rollout.core.images import Finished, ImageRequest, InputImage, Partial, Picture, size_of
 from rollout.core.steering import Steering
 from rollout.providers.base import Fault, ImageCall, Refused, Rejected
@@ -75,8 +76,14 @@ class SandboxImages:
         shape = _shape(call.request)
         usage = None if steering.nousage else usage_of(call.model, call.request, steering)
         if steering.refuse or steering.flagged:
-            billed = usage if steering.flagged == "output" else None
-            raise Refused(steering.refuse or "policy", "the sandbox was told to refuse", usage=billed)
+            made = steering.flagged == "output"
+            raise Refused(
+                category_of(steering.refuse),
+                "the sandbox was told to refuse",
+                point="output_image" if made else "prompt",
+                vendor_code=steering.refuse,
+                usage=usage if made else None,
+            )
         count = max(0, call.request.n - steering.fewer)
         return Finished(
             pictures=tuple(self._picture(call.request, shape, f"picture {index}") for index in range(count)),
