@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 
-from rollout.core.images import Upload
+from rollout.core.input_images import Upload
 
 VERSION = "1"
 LARGEST_READ = 64 * 1024

@@ -1,22 +1,22 @@
 """Image requests and pictures: what a caller may ask for, field by field, and what a vendor's adapter gives
 back.
 
-Pictures are known by their bytes (`media_type_and_size`), never by what the caller says of them. Rules on
-members and sizes: the OpenAI images reference.
+A request has one shape, that of the OpenAI images reference, whatever the model: wires translate it. What a model
+cannot do stands in its row of the catalogue and is refused here, by field, before anything is held; nothing is dropped.
 """
 
 from __future__ import annotations
 
 import re
-import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import log
 from typing import Literal
-from zlib import crc32
 
 import msgspec
 
 from rollout.core.catalogue import Model, Usage
+from rollout.core.input_images import InputImage, Upload, read_input_images, read_mask
 from rollout.errors import InvalidRequest
 
 Operation = Literal["generate", "edit"]
@@ -25,38 +25,18 @@ Member = msgspec.Raw | bytes
 
 MAX_PROMPT_CHARACTERS = 32_000
 MAX_PICTURES = 10
-MAX_INPUT_BYTES = 50_000_000
-MAX_MASK_BYTES = 4_000_000
-MAX_INPUT_EDGE = 16_384
-MAX_INPUT_PIXELS = 64_000_000
+
+_RATIOS = (
+    *("1:1", "5:4", "4:5", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16", "2:1", "1:2", "19.5:9", "9:19.5"),
+    *("20:9", "9:20", "21:9", "9:21", "3:1", "1:3", "4:1", "1:4", "8:1", "1:8"),
+)
+_1K_PIXELS, _2K_PIXELS = 1_572_864, 6_291_456  # half as many again as 1024x1024 and 2048x2048 have
 
 _LEGACY_MODELS = frozenset({"dall-e-2", "dall-e-3"})
 _LEGACY_SIZES = frozenset({"256x256", "512x512"})
 _LEGACY_QUALITIES = {"hd": "high", "standard": "medium"}
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 _INTEGER = re.compile(r"-?\d{1,18}")
-
-
-@dataclass(frozen=True)
-class Upload:
-    """A file of a multipart request, as it came; `field` is its name there, `media_type` what its part
-    claims."""
-
-    field: str
-    data: bytes
-    media_type: str | None = None
-    filename: str | None = None
-
-
-@dataclass(frozen=True)
-class InputImage:
-    """A picture that the caller sent, its type read from its bytes; pixels."""
-
-    data: bytes
-    media_type: str
-    width: int
-    height: int
-    filename: str = "image.png"
 
 
 @dataclass(frozen=True)
@@ -137,7 +117,10 @@ def parse_image_request(
     warnings = _translate_legacy(requested, fields) if legacy else ()
     _refuse_unsupported(operation, fields)
     stream = fields.boolean("stream") or False
-    pictures = _input_images(operation, images, model)
+    if operation == "generate" and (images or mask):
+        name = images[0].field if images else "mask"
+        raise InvalidRequest(f"`{name}` is for /v1/images/edits.", param=name)
+    pictures = read_input_images(images, model) if operation == "edit" else ()
     request = ImageRequest(
         operation=operation,
         prompt=_prompt(fields),
@@ -148,12 +131,14 @@ def parse_image_request(
         background=fields.choice("background", ("auto", "opaque", "transparent"), model.name),
         output_format=fields.choice("output_format", model.formats, model.name),
         output_compression=fields.integer("output_compression", 0, 100),
-        moderation=fields.choice("moderation", ("auto", "low"), model.name),
+        moderation=fields.choice(
+            "moderation", ("auto", "low") if model.moderation else ("auto",), model.name
+        ),
         stream=stream,
         partial_images=fields.integer("partial_images", 0, 3) or 0,
         response_format=_response_format(fields, "url" if legacy and not stream else "b64_json"),
         images=pictures,
-        mask=_mask(operation, mask, pictures),
+        mask=read_mask(mask, pictures[0], model) if mask else None,
         input_fidelity=fields.choice("input_fidelity", model.input_fidelities, model.name),
         end_user=fields.text("safety_identifier", 512) or fields.text("user", 512) or None,
         warnings=warnings,
@@ -168,38 +153,20 @@ def size_of(text: str) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
-def media_type_and_size(data: bytes, param: str = "image") -> tuple[str, int, int]:
-    """(media type, width, height) by the first bytes of a PNG, JPEG, WebP or GIF; pixels. Raises
-    InvalidRequest naming `param`.
-
-    Needs the header only: for a JPEG everything up to its first frame, which metadata may push beyond 64 KiB.
-    """
-    media_type = media_type_of(data)
-    if media_type is None:
-        raise InvalidRequest(f"`{param}` is not a PNG, JPEG, WebP or GIF picture.", param=param)
-    size = _size_by_header(_HEADERS[media_type], data)
-    if size is None:
-        raise InvalidRequest(f"`{param}` is a damaged or cut {_short(media_type)} picture.", param=param)
-    if max(size) > MAX_INPUT_EDGE or size[0] * size[1] > MAX_INPUT_PIXELS:
-        raise InvalidRequest(
-            f"`{param}` says it is {size[0]}x{size[1]} pixels: "
-            f"at most {MAX_INPUT_EDGE} an edge and {MAX_INPUT_PIXELS:,} in all.",
-            param=param,
-        )
-    return media_type, *size
+def aspect_ratio_of(size: str | None) -> str | None:
+    """The ratio that vendors have a name for and that is nearest to `WIDTHxHEIGHT`: 1344x768 is 16:9. None for no
+    size and for `auto`: the vendor chooses."""
+    edges = size_of(size or "")
+    if edges is None:
+        return None
+    wide = log(edges[0] / edges[1])
+    return min(_RATIOS, key=lambda ratio: abs(wide - log(_quotient(ratio))))
 
 
-def media_type_of(head: bytes) -> str | None:
-    """What the first 12 bytes show: the media type of a PNG, JPEG, WebP or GIF, else None."""
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "image/webp"
-    if head.startswith(b"GIF8"):
-        return "image/gif"
-    return None
+def resolution_of(size: str | None) -> Literal["1K", "2K", "4K"]:
+    """The class of size that vendors who take ratios ask for beside them; 1K for no size and for `auto`."""
+    width, height = size_of(size or "") or (0, 0)
+    return "1K" if width * height <= _1K_PIXELS else "2K" if width * height <= _2K_PIXELS else "4K"
 
 
 class _Fields:
@@ -279,16 +246,32 @@ def _prompt(fields: _Fields) -> str:
 
 
 def _size(fields: _Fields, model: Model) -> str | None:
+    """`auto`, or WIDTHxHEIGHT; a ratio as the first of the model's sizes that has it."""
     size = fields.text("size", 100)
     if size is None or size == "auto" or size in model.sizes:
         return size
     edges = size_of(size)
     if edges and model.size_rule and model.size_rule.allows(*edges):
         return size
+    if size in model.aspect_ratios:
+        return next(known for known in model.sizes if aspect_ratio_of(known) == size)
     rule = f", or {model.size_rule}" if model.size_rule else ""
     raise InvalidRequest(
-        f"`size` must be one of auto, {', '.join(model.sizes)}{rule}, for {model.name}.", param="size"
+        f"`size` must be one of {', '.join(('auto', *model.aspect_ratios, *model.sizes))}{rule}, for {model.name}.",
+        param="size",
+        remedy=_nearest(size, model),
     )
+
+
+def _nearest(size: str, model: Model) -> str | None:
+    """What to ask a model of ratios instead."""
+    ratio = aspect_ratio_of(size)
+    return f"Ask for {ratio}." if ratio in model.aspect_ratios else None
+
+
+def _quotient(ratio: str) -> float:
+    wide, _, high = ratio.partition(":")
+    return float(wide) / float(high)
 
 
 def _response_format(fields: _Fields, default: Literal["b64_json", "url"]) -> Literal["b64_json", "url"]:
@@ -356,6 +339,12 @@ def _refuse_unsupported(operation: Operation, fields: _Fields) -> None:
 def _check_combinations(request: ImageRequest, model: Model) -> None:
     """What is wrong only together."""
     chosen = request.output_format or "png"
+    if request.output_compression is not None and not model.compression:
+        raise InvalidRequest(
+            f"`output_compression` is not supported by {model.name}.",
+            param="output_compression",
+            remedy="Leave out `output_compression`.",
+        )
     if request.output_compression is not None and chosen == "png":
         raise InvalidRequest(
             "`output_compression` needs `output_format` webp or jpeg.", param="output_compression"
@@ -371,135 +360,10 @@ def _check_combinations(request: ImageRequest, model: Model) -> None:
     if request.stream and request.response_format == "url":
         raise InvalidRequest("`response_format` url cannot be streamed.", param="response_format")
     if request.stream and not model.streams:
-        raise InvalidRequest(f"{model.name} cannot stream.", param="stream")
-
-
-def _input_images(operation: Operation, uploads: Sequence[Upload], model: Model) -> tuple[InputImage, ...]:
-    if operation == "generate":
-        if uploads:
-            raise InvalidRequest("Pictures are for /v1/images/edits.", param=uploads[0].field)
-        return ()
-    if not uploads:
-        raise InvalidRequest("`image` is required: one picture or several.", param="image")
-    if len(uploads) > model.max_input_images:
         raise InvalidRequest(
-            f"`image`: at most {model.max_input_images} pictures for {model.name}, not {len(uploads)}.",
-            param="image",
+            f"{model.name} cannot stream.",
+            param="stream",
+            remedy="Leave out `stream`: the answer comes whole.",
         )
-    return tuple(_input_image(upload, MAX_INPUT_BYTES) for upload in uploads)
-
-
-def _input_image(upload: Upload, most_bytes: int) -> InputImage:
-    if len(upload.data) >= most_bytes:
-        raise InvalidRequest(
-            f"`{upload.field}` must be smaller than {most_bytes // 1_000_000} MB.", param=upload.field
-        )
-    media_type, width, height = media_type_and_size(upload.data, upload.field)
-    if media_type == "image/gif":
-        raise InvalidRequest(f"`{upload.field}` is a GIF; send a PNG, WebP or JPEG.", param=upload.field)
-    claimed = (upload.media_type or "").partition(";")[0].strip().lower().replace("image/jpg", "image/jpeg")
-    if claimed.startswith("image/") and claimed != media_type:
-        raise InvalidRequest(
-            f"`{upload.field}` claims to be {claimed} but is {media_type}.", param=upload.field
-        )
-    return InputImage(upload.data, media_type, width, height, f"image.{_short(media_type).lower()}")
-
-
-def _mask(operation: Operation, upload: Upload | None, images: Sequence[InputImage]) -> InputImage | None:
-    if upload is None:
-        return None
-    if operation == "generate":
-        raise InvalidRequest("A `mask` is for /v1/images/edits.", param="mask")
-    mask = _input_image(upload, MAX_MASK_BYTES)
-    if mask.media_type != "image/png" or not _png_has_alpha(mask.data):
-        raise InvalidRequest(
-            "`mask` must be a PNG with an alpha channel: what is transparent is edited.", param="mask"
-        )
-    if (mask.width, mask.height) != (images[0].width, images[0].height):
-        raise InvalidRequest(
-            f"`mask` is {mask.width}x{mask.height} and the picture {images[0].width}x{images[0].height}: "
-            "both must have the same size.",
-            param="mask",
-        )
-    return mask
-
-
-def _short(media_type: str) -> str:
-    return media_type.removeprefix("image/").upper()
-
-
-def _size_by_header(read: Callable[[bytes], tuple[int, int] | None], data: bytes) -> tuple[int, int] | None:
-    """None for a header that is cut, contradicts itself, or says a picture has no pixels."""
-    try:
-        size = read(data)
-    except (struct.error, IndexError):
-        return None
-    return size if size and min(size) > 0 else None
-
-
-def _png_size(data: bytes) -> tuple[int, int] | None:
-    length, kind, width, height = struct.unpack_from(">I4sII", data, 8)
-    (checksum,) = struct.unpack_from(">I", data, 29)
-    return (width, height) if (length, kind) == (13, b"IHDR") and crc32(data[12:29]) == checksum else None
-
-
-def _png_has_alpha(data: bytes) -> bool:
-    """Whether a PNG has an alpha channel, or transparency for a palette or a colour (its tRNS chunk stands
-    before the pixels)."""
-    if data[25] in (4, 6):
-        return True
-    at = 8
-    while at + 8 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
-        if kind in (b"tRNS", b"IDAT"):
-            return bool(kind == b"tRNS")
-        at += 12 + length
-    return False
-
-
-def _gif_size(data: bytes) -> tuple[int, int] | None:
-    width, height = struct.unpack_from("<HH", data, 6)
-    return (width, height) if data[3:6] in (b"87a", b"89a") else None
-
-
-def _webp_size(data: bytes) -> tuple[int, int] | None:
-    kind = data[12:16]
-    if kind == b"VP8X":
-        flags_and_edges = struct.unpack_from("<I3s3s", data, 20)
-        width, height = (1 + int.from_bytes(edge, "little") for edge in flags_and_edges[1:])
-        return width, height
-    if kind == b"VP8L":
-        (bits,) = struct.unpack_from("<I", data, 21)
-        return ((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1) if data[20] == 0x2F else None
-    if kind == b"VP8 ":
-        width, height = struct.unpack_from("<HH", data, 26)
-        return (width & 0x3FFF, height & 0x3FFF) if data[23:26] == b"\x9d\x01\x2a" else None
-    return None
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """From the first frame header (SOF0..SOF15 without the tables DHT, JPG, DAC), walking over all segments
-    before it."""
-    at = 2
-    while at + 4 <= len(data):
-        if data[at] != 0xFF:
-            return None
-        marker = data[at + 1]
-        if marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD7:
-            at += 1 if marker == 0xFF else 2
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            return width, height
-        elif marker in (0xD9, 0xDA):
-            return None
-        else:
-            at += 2 + int(struct.unpack_from(">H", data, at + 2)[0])
-    return None
-
-
-_HEADERS: Mapping[str, Callable[[bytes], tuple[int, int] | None]] = {
-    "image/png": _png_size,
-    "image/jpeg": _jpeg_size,
-    "image/webp": _webp_size,
-    "image/gif": _gif_size,
-}
+    if request.partial_images and not model.partial_images:
+        raise InvalidRequest(f"{model.name} sends no `partial_images`.", param="partial_images")

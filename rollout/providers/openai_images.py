@@ -22,7 +22,9 @@ import pybase64
 
 from rollout.core.catalogue import Usage
 from rollout.core.guardrails import category_of
-from rollout.core.images import Finished, InputImage, Partial, Picture, media_type_of
+from rollout.core.images import Finished, Partial, Picture
+from rollout.core.input_images import InputImage
+from rollout.core.pictures import media_type_of
 from rollout.core.wire import Event, EventTooLarge, image_usage, split_events
 from rollout.providers.base import (
     BadCredential,

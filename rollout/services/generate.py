@@ -30,11 +30,11 @@ from rollout.core.images import (
     Operation,
     Partial,
     Picture,
-    Upload,
-    media_type_of,
     parse_image_request,
 )
+from rollout.core.input_images import Upload
 from rollout.core.meters import Unit
+from rollout.core.pictures import media_type_of
 from rollout.core.prices import actual_image_cost, maximum_image_cost, usage_image_cost
 from rollout.core.uses import Generation, StoredImage
 from rollout.db import generations, images
@@ -45,6 +45,7 @@ from rollout.providers.base import Images as ImagesPort
 from rollout.services import calls, upstream
 from rollout.services.calls import Call, Delivery, Opened, Told
 from rollout.services.features import Features
+from rollout.services.guardrails import noted
 from rollout.services.ids import NewId
 from rollout.services.joins import Joins
 from rollout.services.ledger import Held, Ledger
@@ -326,7 +327,11 @@ def _refusal_settled(work: _Work, held: Held) -> Iterator[None]:
         cost = usage_image_cost(model, usage) if usage else Cost(0, "price_list", work.maximum.price_id)
         told = None if usage is None else dataclasses.asdict(usage)
         result = StoredResult(400, work.headers, {"category": refused.category})
-        held.settle(Actual(cost, 0, told, refused.vendor_request_id), result)
+        held.settle(
+            Actual(cost, 0, told, refused.vendor_request_id),
+            result,
+            also=noted(work.call.tenant_id, held.id, refused.category, refused.point, refused.vendor_code),
+        )
         raise
 
 

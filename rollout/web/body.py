@@ -15,7 +15,7 @@ from flask import request
 from werkzeug.datastructures import FileStorage
 
 from rollout.core.fingerprint import form_content, json_content
-from rollout.core.images import Upload
+from rollout.core.input_images import Upload
 from rollout.errors import InvalidRequest, UnsupportedMediaType
 
 MAX_DEPTH = 100

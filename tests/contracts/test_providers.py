@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 from sandboxes import NOW, model, picture, serve_sandbox
 
-from rollout.core.images import Finished, ImageRequest, InputImage, Partial, media_type_and_size
+from rollout.core.images import Finished, ImageRequest, Partial
+from rollout.core.input_images import InputImage
+from rollout.core.pictures import media_type_and_size
 from rollout.core.prices import maximum_image_cost, usage_image_cost
 from rollout.providers.anthropic import AnthropicMessages
 from rollout.providers.base import (

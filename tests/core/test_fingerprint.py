@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rollout.core.fingerprint import LARGEST_READ, fingerprint, form_content, json_content
-from rollout.core.images import Upload
+from rollout.core.input_images import Upload
 
 
 @pytest.mark.parametrize(

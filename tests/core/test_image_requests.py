@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sandboxes import model, picture, png_header
 
-from rollout.core.images import Upload, media_type_and_size, media_type_of, parse_image_request
+from rollout.core.images import parse_image_request
+from rollout.core.input_images import Upload
+from rollout.core.pictures import media_type_and_size, media_type_of
 from rollout.errors import InvalidRequest
 
 FLARE = model("gpt-image-2.5-flare")

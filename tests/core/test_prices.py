@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from sandboxes import model, seed
 
 from rollout.core.catalogue import Cost, Price, Usage
-from rollout.core.images import Finished, ImageRequest, InputImage, Picture
+from rollout.core.images import Finished, ImageRequest, Picture
+from rollout.core.input_images import InputImage
 from rollout.core.prices import (
     actual_image_cost,
     actual_message_cost,

@@ -5,7 +5,8 @@ import httpx2
 import pytest
 from sandboxes import model, picture
 
-from rollout.core.images import Finished, ImageRequest, InputImage, Partial
+from rollout.core.images import Finished, ImageRequest, Partial
+from rollout.core.input_images import InputImage
 from rollout.providers.base import (
     BadCredential,
     Fault,

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 from sandboxes import NOW, model, picture
 
-from rollout.core.images import ImageRequest, InputImage
+from rollout.core.images import ImageRequest
+from rollout.core.input_images import InputImage
 from rollout.providers.base import ImageCall
 from rollout.providers.sandbox.images import SandboxImages, _Cache
 from rollout.providers.sandbox.pictures import Drawing, NotAPicture, draw, facts

@@ -19,7 +19,8 @@ import pybase64
 
 from rollout.core.catalogue import Model, Usage
 from rollout.core.guardrails import category_of
-from rollout.core.images import Finished, ImageRequest, InputImage, Partial, Picture, size_of
+from rollout.core.images import Finished, ImageRequest, Partial, Picture, size_of
+from rollout.core.input_images import InputImage
 from rollout.core.steering import Steering
 from rollout.providers.base import Fault, ImageCall, Refused, Rejected
 from rollout.providers.sandbox.faults import Sleep, cut_short, spoil, steering_of, suffer

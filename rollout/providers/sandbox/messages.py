@@ -19,7 +19,7 @@ import msgspec
 import pybase64
 
 from rollout.core.catalogue import Usage
-from rollout.core.images import media_type_and_size
+from rollout.core.pictures import media_type_and_size
 from rollout.core.schemas import example
 from rollout.core.steering import Steering
 from rollout.core.wire import read_message, read_message_event

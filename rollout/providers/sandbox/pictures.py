@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps, PngImagePlugin
 
-from rollout.core.images import InputImage
+from rollout.core.input_images import InputImage
 
 _MARK = "SANDBOX"
 _SOFTWARE = "Phasegate sandbox"
