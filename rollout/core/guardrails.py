@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
+
+from rollout.core.times import rfc3339
+from rollout.errors import InvalidRequest
 
 Category = Literal[
     "sexual", "minors", "violence", "hate", "harassment", "self_harm",
@@ -73,3 +76,33 @@ class GuardrailEvent:
     score: float | None
     vendor_code: str | None
     at: int
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which events are asked for; None: any. `since` in UTC epoch seconds. Raises InvalidRequest for a category that there is not."""
+
+    tenant: str | None = None
+    category: str | None = None
+    source: str | None = None
+    feature: str | None = None
+    since: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.category and self.category not in CATEGORIES:
+            raise InvalidRequest(
+                f"There is no category {self.category[:100]!r}; there are {', '.join(CATEGORIES)}.",
+                param="category",
+            )
+
+
+EVENT_COLUMNS = (
+    "id", "tenant", "at", "feature", "phase", "run", "use_id", "hold_id", "end_user", "point", "source",
+    "category", "action", "score", "vendor_code",
+)  # fmt: skip
+
+
+def event_json(event: GuardrailEvent) -> dict[str, Any]:
+    """The shape that admins see."""
+    shown = {**vars(event), "tenant": event.tenant_id, "at": rfc3339(event.at)}
+    return {name: shown[name] for name in EVENT_COLUMNS}

@@ -110,6 +110,15 @@ class _StreamData(msgspec.Struct):
     usage: _MessageUsage | None = None
 
 
+class _StopDetails(msgspec.Struct):
+    category: str | None = None
+
+
+class _Refusal(msgspec.Struct):
+    stop_details: _StopDetails | None = None
+    delta: _Refusal | None = None
+
+
 def image_usage(raw: msgspec.Raw) -> Usage | None:
     """OpenAI's `usage` of an image answer; None where it tells none. Raises msgspec.ValidationError."""
     found = msgspec.json.decode(raw, type=_ImageUsage | None)
@@ -142,6 +151,16 @@ def read_message_event(data: bytes, so_far: Usage | None) -> tuple[Usage | None,
     told = event.message.usage if event.message else event.usage
     stop_reason = event.delta.stop_reason if event.delta else None
     return _merge(so_far, told), stop_reason
+
+
+def refusal_category(data: bytes) -> str | None:
+    """Why a Messages answer, or the `message_delta` that ends one, says that it is a refusal; None: it does not say."""
+    try:
+        told = msgspec.json.decode(data, type=_Refusal)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+    details = (told.delta or told).stop_details
+    return details.category if details else None
 
 
 def _merge(so_far: Usage | None, told: _MessageUsage | None) -> Usage | None:

@@ -21,10 +21,12 @@ from rollout.core.analyses import MessageRequest, encode_message, parse_message_
 from rollout.core.catalogue import Catalogue, Cost, Resolved, Usage
 from rollout.core.decisions import ANALYSIS, Decision
 from rollout.core.feedback import check_end_user
+from rollout.core.guardrails import Point, category_of
 from rollout.core.holds import Actual, StoredResult
 from rollout.core.meters import Limit
 from rollout.core.prices import actual_message_cost, maximum_message_cost
 from rollout.core.uses import Analysis
+from rollout.core.wire import refusal_category, split_events
 from rollout.db import analyses
 from rollout.db.engine import Tx
 from rollout.errors import FeatureKilled, LedgerUnavailable
@@ -32,13 +34,18 @@ from rollout.providers.base import MessageCall, Messages, Providers
 from rollout.services import calls, upstream
 from rollout.services.calls import Call, Opened, Told
 from rollout.services.features import Features
+from rollout.services.guardrails import noted
 from rollout.services.ids import NewId
 from rollout.services.ledger import Held, Ledger
+from rollout.services.writer import Also
 
 log = structlog.get_logger()
 
 LAST = "message_stop"
 """The event that waits for the settle."""
+
+REFUSAL = "refusal"
+"""The stop reason of an answer that the vendor refused; it stays an answer."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,8 @@ class Analyze:
                     return Answered(_stored_text(held.replay), told)
                 outcome.dispatched(held.id, work.headers)
                 answer = upstream.send(work.resolved.model, lambda: work.port.create(work.to_send))
-                _settle(work, held, answer.usage, answer.vendor_request_id, answer.body)
+                refused = answer.body if answer.stop_reason == REFUSAL else None
+                _settle(work, held, answer.usage, answer.vendor_request_id, answer.body, refused)
             self._check_not_withheld(work)
             return Answered(answer.body, Told(work.headers, held.limits, held.now))
 
@@ -123,7 +131,7 @@ class Analyze:
                     return
                 outcome.dispatched(held.id, work.headers)
                 yield Told(work.headers, held.limits, held.now)
-                passed, usage = [], None
+                passed, usage, refused = [], None, None
                 with contextlib.ExitStack() as stack:
                     events = upstream.send(
                         work.resolved.model, lambda: stack.enter_context(work.port.stream(work.to_send))
@@ -131,9 +139,11 @@ class Analyze:
                     for event in events:
                         passed.append(event.raw)
                         usage = event.usage or usage
+                        if event.stop_reason == REFUSAL:
+                            refused = next(split_events([event.raw])).data
                         if event.name != LAST:
                             yield event.raw
-                _settle(work, held, usage, None, b"".join(passed))
+                _settle(work, held, usage, None, b"".join(passed), refused)
             self._check_not_withheld(work)
             yield passed[-1]
 
@@ -223,24 +233,37 @@ class _Unbooked:
     limits: tuple[Limit, ...] = ()
     replay: StoredResult | None = None
 
-    def settle(self, actual: Actual, result: StoredResult | None) -> None:
+    def settle(self, actual: Actual, result: StoredResult | None, *, also: Also | None) -> None:
         """Nothing: it was logged when the hold could not be written."""
 
 
 def _settle(
-    work: _Work, held: Held | _Unbooked, usage: Usage | None, upstream_id: str | None, answer: bytes
+    work: _Work,
+    held: Held | _Unbooked,
+    usage: Usage | None,
+    upstream_id: str | None,
+    answer: bytes,
+    refused: bytes | None,
 ) -> None:
-    """Charge the analysis; keep the answer where a key may ask for it again.
+    """Charge the analysis; keep the answer where a key may ask for it again. `refused`: where a refusal says why.
 
     When the books went away meanwhile the answer is given all the same, and the sweeper ends the hold.
     """
     cost = actual_message_cost(work.resolved.model, usage, work.maximum)
     told = None if usage is None else dataclasses.asdict(usage)
     result = StoredResult(200, work.headers, {"text": answer.decode("utf-8", "replace")})
+    also = _noted(work, held, usage, refused) if refused is not None else None
     try:
-        held.settle(Actual(cost, 0, told, upstream_id), result if work.call.idem_key else None)
+        held.settle(Actual(cost, 0, told, upstream_id), result if work.call.idem_key else None, also=also)
     except LedgerUnavailable:
         _log_unbooked(work)
+
+
+def _noted(work: _Work, held: Held | _Unbooked, usage: Usage | None, refused: bytes) -> Also | None:
+    """The refusal's event. What was refused before anything was written was the prompt."""
+    code = refusal_category(refused)
+    point: Point = "output_text" if usage is not None and usage.output > 1 else "prompt"
+    return noted(work.call.tenant_id, held.id, category_of(code), point, code) if held.id else None
 
 
 def _stored_text(result: StoredResult) -> bytes:
