@@ -35,7 +35,7 @@ from rollout.api.native import (
     usage,
     webhooks,
 )
-from rollout.api.sandbox import create_sandbox_blueprint
+from rollout.api.sandbox.mount import create_sandbox_blueprint
 from rollout.api.unleash import client, edge, frontend, streaming
 from rollout.blobs.files import FileBlobs
 from rollout.db.engine import Clock, Database
@@ -78,7 +78,7 @@ from rollout.services.plans import Plans
 from rollout.services.registry import Services
 from rollout.services.requests import Requests
 from rollout.services.resolutions import Resolutions, leave_job, reviewed
-from rollout.services.sandbox import Sandbox
+from rollout.services.sandbox.bench import Bench
 from rollout.services.schedules import Schedules
 from rollout.services.segments import Segments
 from rollout.services.sessions import Sessions
@@ -263,7 +263,7 @@ def create_app(services: Services) -> Flask:
 def create_sandbox() -> Flask:
     """The sandbox provider over HTTP: no tenants, flags or quotas."""
     app = Flask("rollout_sandbox", static_folder=None)
-    app.register_blueprint(create_sandbox_blueprint(Sandbox()))
+    app.register_blueprint(create_sandbox_blueprint(Bench()))
     return app
 
 

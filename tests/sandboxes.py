@@ -16,17 +16,17 @@ from flask import Flask
 from PIL import Image
 from werkzeug.serving import make_server
 
-from rollout.api.sandbox import create_sandbox_blueprint
+from rollout.api.sandbox.mount import create_sandbox_blueprint
 from rollout.core.catalogue import Catalogue, Model
 from rollout.services.catalogue import load_seed
-from rollout.services.sandbox import Sandbox
+from rollout.services.sandbox.bench import Bench
 
 NOW = 1_795_000_000
 
 
 @dataclass
 class Served:
-    sandbox: Sandbox
+    sandbox: Bench
     url: str
 
     def journal(self) -> list[dict]:
@@ -37,7 +37,7 @@ class Served:
 def serve_sandbox() -> Iterator[Served]:
     """The sandbox in threads of this process; it never really sleeps."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    sandbox = Sandbox(clock=lambda: NOW, sleep=lambda seconds: None)
+    sandbox = Bench(clock=lambda: NOW, sleep=lambda seconds: None)
     app = Flask("sandbox_under_test")
     app.register_blueprint(create_sandbox_blueprint(sandbox))
     server = make_server("127.0.0.1", 0, app, threaded=True)

@@ -10,7 +10,7 @@ import openai
 import pytest
 from sandboxes import picture, serve_sandbox
 
-from rollout.services.sandbox import Arrived, Journal
+from rollout.services.sandbox.bench import Arrived, Journal
 
 HELLO = [{"role": "user", "content": "hello"}]
 READER = "claude-sonnet-5-5"
