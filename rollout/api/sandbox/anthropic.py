@@ -10,7 +10,7 @@ from rollout.services.sandbox.bench import Bench
 
 __all__ = ["PREFIXES", "refusal", "routes"]
 
-PREFIXES = ("/v1/messages",)
+PREFIXES: tuple[str, ...] = ("/v1/messages",)
 
 
 def routes(blueprint: Blueprint, bench: Bench) -> None:

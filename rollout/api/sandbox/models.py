@@ -9,7 +9,7 @@ from rollout.api.sandbox.door import send
 from rollout.services.sandbox.bench import Bench, Refusal
 from rollout.services.sandbox.models import ModelsSandbox
 
-PREFIXES = ("/v1/models",)
+PREFIXES: tuple[str, ...] = ("/v1/models",)
 
 
 def routes(blueprint: Blueprint, bench: Bench) -> None:

@@ -16,8 +16,7 @@ from rollout.services.sandbox.bench import Bench, ConnectionDropped, Refusal, Re
 class Wire(Protocol):
     """A module of this package; see `services/sandbox/bench.py`."""
 
-    @property
-    def PREFIXES(self) -> tuple[str, ...]: ...
+    PREFIXES: tuple[str, ...]
 
     def refusal(self, status: int, message: str, *, code: str | None = None) -> Reply: ...
 

@@ -6,14 +6,14 @@ from flask import Blueprint, Response, request
 
 from rollout.api.sandbox.door import request_id, send, uploads
 from rollout.core.analyses import split_members
-from rollout.core.images import Member
+from rollout.core.members import Member
 from rollout.errors import RolloutError
 from rollout.services.sandbox.bench import Bench
 from rollout.services.sandbox.openai_images import OpenAIImagesSandbox, refusal
 
 __all__ = ["PREFIXES", "refusal", "routes"]
 
-PREFIXES = ("/v1/images/",)
+PREFIXES: tuple[str, ...] = ("/v1/images/",)
 
 
 def routes(blueprint: Blueprint, bench: Bench) -> None:
