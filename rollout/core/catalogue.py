@@ -45,9 +45,10 @@ class Price:
     """A dated price; entries of the ledger keep its id, so a new price is a new row and never rewrites
     history.
 
-    `per_million`: unit (text_in, image_in, image_out for pictures; in, out, cache_write, cache_write_1h,
-    cache_read for messages) -> micro-dollars per million tokens. `tiers` rise. `per_image`, by rising area:
-    the price list, and the upper bound of what one picture costs.
+    `per_million`: unit (text_in, image_in, image_out, text_out for pictures; in, out, cache_write,
+    cache_write_1h, cache_read for messages) -> micro-dollars per million tokens; none where a vendor is paid by
+    the picture. `tiers` rise. `per_image`, by rising area: the price list, and the upper bound of what one
+    picture costs.
     """
 
     id: str
@@ -176,12 +177,14 @@ class Resolved:
 @dataclass(frozen=True)
 class Usage:
     """What the vendor says was used, in tokens; for messages `input` excludes cached tokens (as Anthropic
-    counts), and `cache_write` includes those written for an hour."""
+    counts), and `cache_write` includes those written for an hour. `text_out` is the part of an image model's `output`
+    that is no picture."""
 
     input: int = 0
     output: int = 0
     text_in: int = 0
     image_in: int = 0
+    text_out: int = 0
     cache_write: int = 0
     cache_write_1h: int = 0
     cache_read: int = 0

@@ -39,20 +39,26 @@ def maximum_image_cost(model: Model, request: ImageRequest) -> Cost:
     """The worst case of a request: each picture at the dearest that it allows, and all that goes in. A
     byte-level tokenizer makes no more tokens than the prompt has bytes."""
     price = model.price
-    inputs = len(request.images) + (request.mask is not None)
     pictures = request.n * _cell(model, request.size, request.quality)
-    tokens = (
-        (len(request.prompt.encode()) + _PROMPT_OVERHEAD_TOKENS) * _rate(price, "text_in")
-        + inputs * model.input_image_tokens * _rate(price, "image_in")
-        + request.n * request.partial_images * _PARTIAL_IMAGE_TOKENS * _rate(price, "image_out")
-    )
-    return _cost(price, pictures * _MILLION + tokens, "estimate")
+    tokens = _maximum_tokens(model, request) if price.per_million else {}
+    millionths = sum(count * _rate(price, unit) for unit, count in tokens.items() if count)
+    return _cost(price, pictures * _MILLION + millionths, "estimate")
+
+
+def _maximum_tokens(model: Model, request: ImageRequest) -> Mapping[str, int]:
+    """By unit, beside those of the finished pictures; `text_out` is what a model may think and say."""
+    return {
+        "text_in": len(request.prompt.encode()) + _PROMPT_OVERHEAD_TOKENS,
+        "image_in": (len(request.images) + (request.mask is not None)) * model.input_image_tokens,
+        "image_out": request.n * request.partial_images * _PARTIAL_IMAGE_TOKENS,
+        "text_out": request.n * model.max_tokens,
+    }
 
 
 def actual_image_cost(model: Model, request: ImageRequest, finished: Finished) -> Cost:
-    """By the vendor's usage; without one by the price list, for the pictures that came, and never above the
-    maximum."""
-    if finished.usage is not None:
+    """By the vendor's usage; without one, or where pictures are what is paid for, by the price list, for the
+    pictures that came, and never above the maximum."""
+    if finished.usage is not None and model.price.per_million:
         return usage_image_cost(model, finished.usage)
     maximum = maximum_image_cost(model, request)
     asked = _cell(model, request.size, request.quality)
@@ -75,9 +81,10 @@ def image_lines(price: Price, usage: Usage) -> list[CostLine]:
     tokens = {
         "text_in": max(usage.text_in, usage.input - usage.image_in),
         "image_in": usage.image_in,
-        "image_out": usage.output,
+        "image_out": usage.output - usage.text_out,
+        "text_out": usage.text_out,
     }
-    return [CostLine(unit, count, _rate(price, unit)) for unit, count in tokens.items()]
+    return [CostLine(unit, count, _rate(price, unit)) for unit, count in tokens.items() if count]
 
 
 def maximum_message_cost(model: Model, text_bytes: int, max_tokens: int, cache: bool, images: int) -> Cost:

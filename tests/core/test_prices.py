@@ -144,8 +144,24 @@ def test_a_combination_without_a_price_is_never_held_for_nothing(size, quality):
         maximum_image_cost(FLARE, ImageRequest("generate", "x", FLARE.name, size=size, quality=quality))
 
 
+def test_where_pictures_are_what_is_paid_for_they_are_all_that_is_charged():
+    by_picture = replace(FLARE, prices=(replace(FLARE.price, per_million={}),))
+    request = ImageRequest("generate", "x", FLARE.name, n=2, size="1024x1024", quality="low")
+    assert maximum_image_cost(by_picture, request).usd_micro == 2 * 8_160
+    told = finished(request, Usage(input=9, output=9), pictures=1)
+    assert actual_image_cost(by_picture, request, told) == Cost(8_160, "price_list", FLARE.price.id)
+
+
+def test_what_a_model_may_think_and_say_beside_its_picture_is_in_the_hold_and_in_the_charge():
+    price = replace(FLARE.price, per_million={**FLARE.price.per_million, "text_out": 7_500_000})
+    speaking = replace(FLARE, prices=(price,), max_tokens=1_000)
+    request = ImageRequest("generate", "x", FLARE.name, size="1024x1024", quality="low")
+    assert maximum_image_cost(speaking, request).usd_micro == 8_160 + 505 + 7_500
+    assert usage_image_cost(speaking, Usage(output=1_100, text_out=100)).usd_micro == 30_000 + 750
+
+
 def test_a_model_without_rates_cannot_be_metered():
-    bare = replace(FLARE, prices=(replace(FLARE.price, per_million={}),))
+    bare = replace(FLARE, prices=(Price("p", "", ""),))
     with pytest.raises(PriceUnknown):
         maximum_image_cost(bare, ImageRequest("generate", "x", FLARE.name))
     with pytest.raises(PriceUnknown):
