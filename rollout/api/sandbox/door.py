@@ -8,7 +8,7 @@ from typing import cast
 
 from flask import Response, g, request
 
-from rollout.core.members import Upload
+from rollout.core.input_images import Upload
 from rollout.services.sandbox.bench import ConnectionDropped, Reply
 
 

@@ -6,7 +6,7 @@ from flask import Blueprint, Response, request
 
 from rollout.api.sandbox.door import request_id, send, uploads
 from rollout.core.analyses import split_members
-from rollout.core.members import Member
+from rollout.core.images import Member
 from rollout.errors import RolloutError
 from rollout.services.sandbox.bench import Bench
 from rollout.services.sandbox.openai_images import OpenAIImagesSandbox, refusal

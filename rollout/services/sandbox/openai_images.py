@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from rollout.core.catalogue import Usage
-from rollout.core.images import Finished, Operation, Partial, Picture, parse_image_request
-from rollout.core.members import Member, Upload
+from rollout.core.images import Finished, Member, Operation, Partial, Picture, parse_image_request
+from rollout.core.input_images import Upload
 from rollout.core.steering import parse_steering
 from rollout.errors import RolloutError
 from rollout.providers.base import ImageCall, Refused, Rejected
