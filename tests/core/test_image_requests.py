@@ -1,18 +1,40 @@
+import io
 import json
+import struct
+from dataclasses import replace
+from zlib import crc32
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from sandboxes import model, picture, png_header
 
-from rollout.core.images import parse_image_request
+from rollout.core.images import aspect_ratio_of, parse_image_request, resolution_of
 from rollout.core.input_images import Upload
 from rollout.core.pictures import media_type_and_size, media_type_of
 from rollout.errors import InvalidRequest
 
 FLARE = model("gpt-image-2.5-flare")
 FIXED = model("gpt-image-1.5")
+PLAIN = replace(
+    FLARE,
+    name="plain",
+    sizes=("1024x1024", "1344x768", "768x1344", "2688x1536"),
+    size_rule=None,
+    aspect_ratios=("1:1", "16:9", "9:16"),
+    qualities=(),
+    formats=(),
+    transparency=False,
+    max_images=4,
+    max_input_images=0,
+    streams=False,
+    partial_images=False,
+    mask="none",
+    compression=False,
+    moderation=False,
+)
 
 
 def as_json(**members):
@@ -238,6 +260,118 @@ def test_a_mask_with_alpha_is_taken(mode, colour):
     assert edit(upload(), mask=mask).mask.width == 64
 
 
+def animated(kind):
+    out = io.BytesIO()
+    frames = [Image.new("RGB", (20, 10), colour) for colour in ("red", "blue")]
+    frames[0].save(out, kind, save_all=True, append_images=frames[1:])
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("PNG", "animated PNG"), ("WEBP", "animated WEBP"), ("GIF", "is a GIF")]
+)
+def test_a_picture_that_moves_is_refused(kind, said):
+    with pytest.raises(InvalidRequest, match=said) as error:
+        edit(upload(animated(kind), f"image/{kind.lower()}", "image[]"))
+    assert error.value.members["param"] == "image[]"
+
+
+def test_the_pixels_of_a_picture_are_no_sign_of_movement():
+    data = picture()
+    text = b"acTLacTL"
+    chunk = struct.pack(">I", len(text)) + b"tEXt" + text + struct.pack(">I", crc32(b"tEXt" + text))
+    assert edit(upload(data[:33] + chunk + data[33:])).images[0].width == 64
+
+
+@pytest.mark.parametrize(
+    ("size", "ratio"),
+    [
+        ("1024x1024", "1:1"),
+        ("1344x768", "16:9"),
+        ("768x1344", "9:16"),
+        ("832x1248", "2:3"),
+        ("1184x864", "4:3"),
+        ("896x1152", "4:5"),
+        ("1536x672", "21:9"),
+        ("auto", None),
+        (None, None),
+        ("16:9", None),
+    ],
+)
+def test_a_size_has_the_ratio_that_is_nearest(size, ratio):
+    assert aspect_ratio_of(size) == ratio
+
+
+@pytest.mark.parametrize(
+    ("size", "resolution"),
+    [
+        ("1024x1024", "1K"),
+        ("1536x672", "1K"),
+        ("2048x2048", "2K"),
+        ("2752x1536", "2K"),
+        ("4096x4096", "4K"),
+        ("auto", "1K"),
+    ],
+)
+def test_a_size_belongs_to_a_resolution(size, resolution):
+    assert resolution_of(size) == resolution
+
+
+def test_a_ratio_is_the_first_size_that_has_it_for_models_of_ratios():
+    assert generate(PLAIN, size="16:9").size == "1344x768"
+    assert generate(PLAIN, size="2688x1536").size == "2688x1536"
+    assert refused(generate, PLAIN, size="3:2") == "size"
+    assert refused(generate, FLARE, size="16:9") == "size"
+
+
+def test_a_size_that_a_model_of_ratios_does_not_make_is_answered_with_the_ratio_to_ask_for():
+    with pytest.raises(InvalidRequest) as error:
+        generate(PLAIN, size="1792x1024")
+    assert error.value.remedy_text == "Ask for 16:9."
+
+
+@pytest.mark.parametrize(
+    ("param", "members"),
+    [
+        ("n", {"n": 5}),
+        ("quality", {"quality": "high"}),
+        ("background", {"background": "transparent"}),
+        ("output_format", {"output_format": "png"}),
+        ("output_compression", {"output_compression": 50}),
+        ("moderation", {"moderation": "low"}),
+        ("stream", {"stream": True}),
+    ],
+)
+def test_what_a_model_cannot_do_is_refused_by_field(param, members):
+    assert refused(generate, PLAIN, **members) == param
+
+
+def test_what_a_model_does_anyway_may_be_said():
+    request = generate(PLAIN, quality="auto", background="opaque", moderation="auto", n=4)
+    assert (request.quality, request.n) == ("auto", 4)
+
+
+def test_a_model_that_edits_nothing_says_what_would_do():
+    with pytest.raises(InvalidRequest, match="edits no pictures") as error:
+        edit(upload(), painter=PLAIN)
+    assert error.value.members["param"] == "image"
+    assert "/v1/images/generations" in error.value.remedy_text
+
+
+def test_a_model_that_takes_one_picture_takes_no_second_and_no_mask():
+    single = replace(PLAIN, max_input_images=1)
+    assert len(edit(upload(), painter=single).images) == 1
+    assert refused(edit, upload(), upload(), painter=single) == "image"
+    mask = upload(picture("PNG", 64, 48, "RGBA", (0, 0, 0, 0)), field="mask")
+    assert refused(edit, upload(), mask=mask, painter=single) == "mask"
+
+
+def test_a_model_that_streams_without_partial_pictures_says_so():
+    whole = replace(FLARE, partial_images=False)
+    assert generate(whole, stream=True).stream
+    assert refused(generate, whole, stream=True, partial_images=1) == "partial_images"
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (300, 7), (2_000, 1_200)])
 def test_headers_tell_type_and_size(kind, width, height):
@@ -247,10 +381,6 @@ def test_headers_tell_type_and_size(kind, width, height):
 
 
 def test_a_lossless_and_an_extended_webp_are_read():
-    import io
-
-    from PIL import Image
-
     for options in ({"lossless": True}, {"exif": b"Exif\0\0"}):
         out = io.BytesIO()
         Image.new("RGB", (70, 50)).save(out, "WEBP", **options)
