@@ -15,6 +15,7 @@ What an error means for the hold stands on its class:
     ├── Retired           void      the vendor no longer has the model
     ├── NotBilled         void      a complete 5xx of a vendor that documents that it bills none
     ├── Refused           settled   refused for its content; `usage` if it was billed
+    ├── NoPicture         settled   the work was done and billed, and no picture came of it
     ├── Fault             unknown   5xx, 408, an answer that is not one
     └── OutcomeUnknown    unknown   time-out while reading, connection cut
 
@@ -28,11 +29,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
+import msgspec
+import pybase64
+
 from rollout.core.catalogue import Model, Usage
 from rollout.core.guardrails import Category, Point
-from rollout.core.images import Finished, ImageRequest, Partial
+from rollout.core.images import Finished, ImageRequest, Partial, Picture
+from rollout.core.pictures import media_type_of
 
 HoldOutcome = Literal["void", "settled", "unknown"]
+_HEAD_CHARACTERS = 64
 
 
 class PortError(Exception):
@@ -110,6 +116,16 @@ class Refused(PortError):
         self.category, self.point, self.vendor_code, self.usage = category, point, vendor_code, usage
 
 
+class NoPicture(PortError):
+    """`usage` is what the vendor says it bills for the work that led to nothing."""
+
+    hold = "settled"
+
+    def __init__(self, usage: Usage, detail: str = "", *, vendor_request_id: str | None = None) -> None:
+        super().__init__(detail, vendor_request_id=vendor_request_id)
+        self.usage = usage
+
+
 class NotBilled(PortError):
     hold = "void"
 
@@ -182,20 +198,21 @@ class ChatCall:
 
 @dataclass(frozen=True)
 class ChatAnswer:
-    """`body` is the vendor's JSON, byte for byte; `finish_reason` and `usage` were read from it."""
+    """`body` is the vendor's JSON, byte for byte; `usage` and `refusal`, its word for a refusal, were read from it."""
 
     body: bytes
     usage: Usage | None
-    finish_reason: str | None
+    refusal: str | None
     vendor_request_id: str | None
 
 
 @dataclass(frozen=True)
 class ChatEvent:
-    """One chunk as it came; `is_usage` for the one that tells only usage, `is_last` for `[DONE]`."""
+    """One chunk as it came, with its blank line; `is_usage` for the one that tells only usage, `is_last` for `[DONE]`."""
 
     raw: bytes
     usage: Usage | None = None
+    refusal: str | None = None
     is_usage: bool = False
     is_last: bool = False
 
@@ -305,6 +322,24 @@ class Providers(Protocol):
     def look_ups(self, vendor: str) -> LookUp | None:
         """Who tells what became of this vendor's works; None where it has no such route."""
         ...
+
+
+def picture_of(
+    text: msgspec.Raw, vendor_request_id: str | None, revised_prompt: str | None = None
+) -> Picture:
+    """The base64 of a JSON string, if its first bytes are those of a picture; never decoded as a whole. Some encoders
+    escape slashes. Raises Fault."""
+    quoted = bytes(text)
+    b64 = msgspec.json.decode(quoted, type=str).encode() if b"\\" in quoted else quoted[1:-1]
+    try:
+        media_type = media_type_of(pybase64.b64decode(b64[:_HEAD_CHARACTERS], validate=True))
+    except ValueError:
+        media_type = None
+    if media_type is None or len(b64) % 4:
+        raise Fault(
+            "an answer whose picture is none, or only a part of one", vendor_request_id=vendor_request_id
+        )
+    return Picture(b64, media_type, revised_prompt)
 
 
 def error_by_status(

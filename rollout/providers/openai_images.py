@@ -18,13 +18,11 @@ from typing import Any
 import httpx2
 import msgspec
 import openai
-import pybase64
 
 from rollout.core.catalogue import Usage
 from rollout.core.guardrails import category_of
-from rollout.core.images import Finished, Partial, Picture
+from rollout.core.images import Finished, Partial
 from rollout.core.input_images import InputImage
-from rollout.core.pictures import media_type_of
 from rollout.core.wire import Event, EventTooLarge, image_usage, split_events
 from rollout.providers.base import (
     BadCredential,
@@ -37,11 +35,11 @@ from rollout.providers.base import (
     Refused,
     Retired,
     error_by_status,
+    picture_of,
 )
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 WRITE_SECONDS = 60
-_HEAD_CHARACTERS = 64
 _JSON = "application/json"
 _EVENTS = "text/event-stream"
 
@@ -181,7 +179,7 @@ def decode(body: bytes, vendor_request_id: str | None) -> Finished:
         raise Fault("an answer without pictures", vendor_request_id=vendor_request_id)
     return Finished(
         pictures=tuple(
-            _picture(datum.b64_json, datum.revised_prompt, vendor_request_id) for datum in answer.data
+            picture_of(datum.b64_json, vendor_request_id, datum.revised_prompt) for datum in answer.data
         ),
         usage=usage,
         created=answer.created,
@@ -202,7 +200,7 @@ def decode_events(
     for event in events:
         told = _told(event, vendor_request_id)
         if told.type.endswith(".partial_image"):
-            yield Partial(_picture(told.b64_json, None, vendor_request_id), told.partial_image_index)
+            yield Partial(picture_of(told.b64_json, vendor_request_id), told.partial_image_index)
         elif told.type.endswith(".completed"):
             finished.append(_completed(told, vendor_request_id))
             if len(finished) == count:
@@ -278,22 +276,6 @@ def _file(image: InputImage, filename: str) -> tuple[str, bytes, str]:
     return filename, image.data, image.media_type
 
 
-def _picture(b64_json: msgspec.Raw, revised_prompt: str | None, vendor_request_id: str | None) -> Picture:
-    """The base64 between its quotes, if its first bytes are those of a picture. Some encoders escape
-    slashes."""
-    quoted = bytes(b64_json)
-    b64 = msgspec.json.decode(quoted, type=str).encode() if b"\\" in quoted else quoted[1:-1]
-    try:
-        media_type = media_type_of(pybase64.b64decode(b64[:_HEAD_CHARACTERS], validate=True))
-    except ValueError:
-        media_type = None
-    if media_type is None or len(b64) % 4:
-        raise Fault(
-            "an answer whose picture is none, or only a part of one", vendor_request_id=vendor_request_id
-        )
-    return Picture(b64, media_type, revised_prompt)
-
-
 def _told(event: Event, vendor_request_id: str | None) -> _StreamEvent:
     try:
         told = msgspec.json.decode(event.data, type=_StreamEvent)
@@ -315,7 +297,7 @@ def _completed(told: _StreamEvent, vendor_request_id: str | None) -> Finished:
     except msgspec.DecodeError as error:
         raise Fault(f"a usage that cannot be read: {error}", vendor_request_id=vendor_request_id) from error
     return Finished(
-        pictures=(_picture(told.b64_json, None, vendor_request_id),),
+        pictures=(picture_of(told.b64_json, vendor_request_id),),
         usage=usage,
         created=told.created_at,
         size=told.size,
