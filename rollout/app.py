@@ -42,7 +42,7 @@ from rollout.db.engine import Clock, Database
 from rollout.delivery.unleash import UnleashAdmin
 from rollout.delivery.webhooks import Post
 from rollout.errors import LedgerUnavailable
-from rollout.services import catalogue, providers
+from rollout.services import providers
 from rollout.services.access import Access
 from rollout.services.adjustments import Adjustments
 from rollout.services.alerts import Alerts
@@ -121,7 +121,10 @@ def build(
     changes = (
         Changes(database, events, follow(new_id)) if settings.has_upstream else Changes(database, events)
     )
-    queue, models = JobQueue(database, changes, new_id), catalogue.load_seed()
+    queue = JobQueue(database, changes, new_id)
+    upstream = _upstream(settings, database, changes) if settings.has_upstream else None
+    state, workers = State(database, secret, upstream, clock=clock), Workers(database)
+    catalogue = state.catalogue
     ledger = Ledger(
         database,
         lease_seconds=settings.hold_lease_seconds,
@@ -129,13 +132,11 @@ def build(
         new_id=new_id,
         emit=events.emit_all,
         doubt=leave_job(queue),
-        reviewed=reviewed(models),
+        reviewed=lambda: reviewed(catalogue()),
     )
-    upstream = _upstream(settings, database, changes) if settings.has_upstream else None
-    state, workers = State(database, secret, upstream, clock=clock), Workers(database)
-    switches = Switches(database, changes, events, ledger, workers, models.vendors)
+    switches = Switches(database, changes, events, ledger, workers, catalogue)
     features = Features(database, state, switches, clock=clock)
-    plans = Plans(database, changes, models, new_id)
+    plans = Plans(database, changes, catalogue, new_id)
     change_requests = ChangeRequests(database, changes, plans, new_id)
     passwords, meters = Passwords(), Meters(database, changes, new_id)
     statements = Statements(database)
@@ -151,7 +152,7 @@ def build(
         state=state,
         workers=workers,
         ledger=ledger,
-        catalogue=models,
+        catalogue=catalogue,
         providers=vendors,
         tenants=Tenants(database, changes),
         keys=Keys(database, changes, secret, new_id),
@@ -168,10 +169,10 @@ def build(
         alerts=Alerts(database),
         topups=TopUps(database, changes, ledger, new_id),
         adjustments=Adjustments(database, changes, ledger, new_id),
-        models=Models(features, models, vendors),
+        models=Models(features, catalogue, vendors),
         features=features,
         switches=switches,
-        vendors=Vendors(database, switches, models),
+        vendors=Vendors(database, switches, catalogue),
         plans=plans,
         change_requests=change_requests,
         schedules=Schedules(database, changes, plans, new_id),
@@ -187,21 +188,21 @@ def build(
             features,
             ledger,
             Joins(database),
-            models,
+            catalogue,
             vendors,
             blobs,
             new_id,
             secret=secret,
             retention_days=settings.retention_days,
         ),
-        analyze=Analyze(features, ledger, models, vendors, new_id, secret=secret),
+        analyze=Analyze(features, ledger, catalogue, vendors, new_id, secret=secret),
         images=Images(database, blobs, secret, clock, settings.url),
         feedback=Feedback(database, changes, secret, new_id, clock),
         usage=UsageReports(database),
-        resolutions=Resolutions(database, ledger, models, vendors),
+        resolutions=Resolutions(database, ledger, catalogue, vendors),
         statements=statements,
         verifications=Verifications(database, ledger, statements, events, new_id),
-        requests=Requests(database, clock, models, retention_days=settings.retention_days),
+        requests=Requests(database, clock, catalogue, retention_days=settings.retention_days),
         overview=Overview(database, plans, ledger, workers),
         audit=AuditLog(database),
         draining=draining,

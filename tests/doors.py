@@ -62,7 +62,7 @@ class NoHolds:
 
 
 def switches_of(database: Database, changes: Changes, holds: Holds, workers: Workers) -> Switches:
-    return Switches(database, changes, Events(random_id), holds, workers, load_seed().vendors)
+    return Switches(database, changes, Events(random_id), holds, workers, load_seed)
 
 
 def wire(database: Database, clock: Clock) -> SimpleNamespace:
@@ -70,7 +70,7 @@ def wire(database: Database, clock: Clock) -> SimpleNamespace:
     changes, new_id = Changes(database), counting_ids()
     state = State(database, SECRET, clock=clock, monotonic=clock)
     passwords = Passwords(cheap_hasher)
-    plans = Plans(database, changes, load_seed(), new_id)
+    plans = Plans(database, changes, state.catalogue, new_id)
     change_requests = ChangeRequests(database, changes, plans, new_id)
     switches = switches_of(database, changes, NoHolds(), Workers(database))
     services = SimpleNamespace(
@@ -86,14 +86,14 @@ def wire(database: Database, clock: Clock) -> SimpleNamespace:
         grants=Grants(database, changes, new_id),
         access=Access(database, changes, new_id),
         audit=AuditLog(database),
-        requests=Requests(database, clock, load_seed(), retention_days=30),
+        requests=Requests(database, clock, state.catalogue, retention_days=30),
         plans=plans,
         change_requests=change_requests,
         schedules=Schedules(database, changes, plans, new_id),
         controller=Controller(database, changes, change_requests),
         switches=switches,
         features=Features(database, state, switches, clock=clock),
-        vendors=Vendors(database, switches, load_seed()),
+        vendors=Vendors(database, switches, state.catalogue),
     )
     for tenant in (ACME, GLOBEX):
         services.tenants.add(ALICE, tenant, "seed")

@@ -45,7 +45,6 @@ from rollout.providers.sandbox.images import SandboxImages
 from rollout.providers.sandbox.messages import SandboxMessages
 from rollout.providers.sandbox.works import Works
 from rollout.services.analyze import Analyze
-from rollout.services.catalogue import load_seed
 from rollout.services.changes import Changes
 from rollout.services.features import Features
 from rollout.services.generate import Generate
@@ -204,7 +203,8 @@ class Gateway:
         self.services.state.refresh()
 
     def _wire(self) -> None:
-        old, catalogue, providers = self.services, load_seed(), OneVendor(self.vendor, self.clock)
+        old, providers = self.services, OneVendor(self.vendor, self.clock)
+        catalogue = old.state.catalogue
         changes = Changes(self.database)
         switches = doors.switches_of(self.database, changes, self.ledger, Workers(self.database))
         features = Features(self.database, old.state, switches, clock=self.clock)

@@ -68,7 +68,7 @@ class Site(Process):
             database, self.changes, self.new_id, self.upstream, self.admin, monotonic=clock
         )
         self.jobs = JobQueue(database, self.changes, self.new_id)
-        self.plans = Plans(database, self.changes, load_seed(), self.new_id)
+        self.plans = Plans(database, self.changes, load_seed, self.new_id)
         self.requests = ChangeRequests(database, self.changes, self.plans, self.new_id)
         self.grants = Grants(database, self.changes, self.new_id)
         for tenant in (ACME, GLOBEX):

@@ -121,7 +121,7 @@ def _shown(request_id: str) -> Answer:
     feature = offer.standing.request.feature
     models = [
         model.name
-        for model in wired.catalogue.models
+        for model in wired.catalogue().models
         if model.feature == feature and model.lifecycle != "retired" and wired.providers.answers(model)
     ]
     return room("access_request.html", asked=offer.standing.request, offer=offer, models=models)

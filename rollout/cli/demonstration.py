@@ -107,7 +107,7 @@ def seed(settings: Settings) -> dict[str, Any]:
         return {
             "url": settings.url,
             "console": _console(services, settings),
-            "models": _models(services.catalogue, providers.connect(settings)),
+            "models": _models(services.catalogue(), providers.connect(settings)),
             "admin": admin,
             "unleash": {"url": f"{settings.url}/api", **_flag_tokens(services, kept)},
             "tenants": tenants,

@@ -19,7 +19,7 @@ import pybase64
 
 from rollout.blobs.base import Blobs
 from rollout.core import rehearsal
-from rollout.core.catalogue import Catalogue, Cost, Resolved
+from rollout.core.catalogue import Cost, Resolved
 from rollout.core.decisions import GENERATION, Decision
 from rollout.core.feedback import check_end_user, make_handle
 from rollout.core.holds import Actual, HoldRequest, StoredResult
@@ -44,6 +44,7 @@ from rollout.providers.base import Fault, ImageCall, Providers, Refused
 from rollout.providers.base import Images as ImagesPort
 from rollout.services import calls, upstream
 from rollout.services.calls import Call, Delivery, Opened, Told
+from rollout.services.catalogue import InForce
 from rollout.services.features import Features
 from rollout.services.guardrails import noted
 from rollout.services.ids import NewId
@@ -109,7 +110,7 @@ class Generate:
         features: Features,
         ledger: Ledger,
         joins: Joins,
-        catalogue: Catalogue,
+        catalogue: InForce,
         providers: Providers,
         blobs: Blobs,
         new_id: NewId,
@@ -160,7 +161,7 @@ class Generate:
             yield delivered
 
     def _prepare(self, call: Call, decision: Decision, asked: Asked) -> _Work:
-        resolved = self._catalogue.resolve(_model_name(asked.members), GENERATION)
+        resolved = self._catalogue().resolve(_model_name(asked.members), GENERATION)
         calls.check_vendor(decision, resolved.model)
         self._features.check_vendor(resolved.model.vendor)
         request = parse_image_request(

@@ -138,7 +138,7 @@ class Ledger:
         new_id: NewId,
         emit: Emit = _tell_nobody,
         doubt: Doubt = _ask_nobody,
-        reviewed: Collection[str] = (),
+        reviewed: Callable[[], Collection[str]] = tuple,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.lease_seconds, self.grace_seconds, self.reviewed = lease_seconds, grace_seconds, reviewed
@@ -229,7 +229,7 @@ class Ledger:
 
     def reconcile(self, limit: int = 500) -> int:
         """Charge what was reserved by unknown holds whose grace has passed, where no review is due; how many it were."""
-        overdue = self._overdue(("unknown",), limit, but=self.reviewed)
+        overdue = self._overdue(("unknown",), limit, but=self.reviewed())
         return len(self._each([Reconcile(hold.tenant_id, hold.id) for hold in overdue]))
 
     def resolve(self, operation: Settle | Void | Unknown | Note) -> bool:
@@ -282,7 +282,7 @@ class Ledger:
         """What ends the doubt about a hold when its grace is over, as the catalogue says now; None where there is no doubt."""
         if hold.state != "unknown":
             return None
-        return "review" if hold.model in self.reviewed else "charge"
+        return "review" if hold.model in self.reviewed() else "charge"
 
     def shown(self, hold: Hold) -> dict[str, Any]:
         """The shape that admins see."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from rollout.core.catalogue import Catalogue, Model, Resolved
+from rollout.core.catalogue import Model, Resolved
 from rollout.core.decisions import FEATURES, Decision
 from rollout.errors import ModelNotFound
 from rollout.providers.base import Providers
 from rollout.services import calls
+from rollout.services.catalogue import InForce
 from rollout.services.features import Features
 from rollout.services.state import Identity
 
 
 class Models:
-    def __init__(self, features: Features, catalogue: Catalogue, providers: Providers) -> None:
+    def __init__(self, features: Features, catalogue: InForce, providers: Providers) -> None:
         self._features, self._catalogue, self._providers = features, catalogue, providers
 
     def offered(self, identity: Identity) -> list[Model]:
@@ -20,7 +21,7 @@ class Models:
         decisions = self._decisions(identity)
         found = [
             model
-            for model in self._catalogue.models
+            for model in self._catalogue().models
             if model.feature in decisions
             and model.lifecycle != "retired"
             and self._answers(identity, decisions[model.feature], model)
@@ -31,7 +32,7 @@ class Models:
         """The model that answers for `name`. Raises ModelNotFound, ModelRetired."""
         for feature, decision in self._decisions(identity).items():
             try:
-                resolved = self._catalogue.resolve(name, feature)
+                resolved = self._catalogue().resolve(name, feature)
             except ModelNotFound:
                 continue
             if self._answers(identity, decision, resolved.model):

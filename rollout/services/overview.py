@@ -85,8 +85,8 @@ class Overview:
             return Needs(
                 asked=overview.asked(tx),
                 full=overview.fullest(tx, self._database.now(tx), SHOWN),
-                doubt=overview.doubt(tx, but=self._ledger.reviewed),
-                review=overview.doubt(tx, of=self._ledger.reviewed),
+                doubt=overview.doubt(tx, but=self._ledger.reviewed()),
+                review=overview.doubt(tx, of=self._ledger.reviewed()),
                 bad=overview.open_and_bad(tx),
                 spike=ratings if ratings.is_one else None,
                 stopped=stopped,

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from rollout.core.audit import Actor
-from rollout.core.catalogue import Catalogue
 from rollout.core.contents import parse_phases, patch_to
 from rollout.core.decisions import (
     GENERATION,
@@ -41,6 +40,7 @@ from rollout.db import plans
 from rollout.db.engine import Database, Tx
 from rollout.errors import Conflict, InvalidRequest, NotFound
 from rollout.services.audiences import EXAMINED_TENANTS, PAGE, active_tenants, evaluator
+from rollout.services.catalogue import InForce
 from rollout.services.changes import Change, Changes
 from rollout.services.ids import NewId
 from rollout.services.meter_changes import give_budgets
@@ -99,7 +99,7 @@ class Plans:
         self,
         database: Database,
         changes: Changes,
-        catalogue: Catalogue,
+        catalogue: InForce,
         new_id: NewId,
         *,
         new_salt: Callable[[], str] = lambda: secrets.token_hex(16),
@@ -154,7 +154,7 @@ class Plans:
 
     def vendors(self, feature: str) -> list[str]:
         """Those that have a model of the feature."""
-        return sorted({model.vendor for model in self._catalogue.models if model.feature == feature})
+        return sorted({model.vendor for model in self._catalogue().models if model.feature == feature})
 
     def list(self) -> list[dict[str, Any]]:
         with self._database.read() as tx:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rollout.core.catalogue import Catalogue
 from rollout.db.engine import Database
 from rollout.providers.base import Providers
 from rollout.services.access import Access
@@ -13,6 +12,7 @@ from rollout.services.adjustments import Adjustments
 from rollout.services.alerts import Alerts
 from rollout.services.analyze import Analyze
 from rollout.services.audit import AuditLog
+from rollout.services.catalogue import InForce
 from rollout.services.change_requests import ChangeRequests
 from rollout.services.changes import Changes
 from rollout.services.client_features import ClientFeatures
@@ -69,7 +69,7 @@ class Services:
     webhooks: Webhooks
     state: State
     ledger: Ledger
-    catalogue: Catalogue
+    catalogue: InForce
     providers: Providers
     tenants: Tenants
     keys: Keys

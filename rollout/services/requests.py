@@ -41,6 +41,7 @@ from rollout.db.engine import Clock, Database, Tx
 from rollout.db.refusals import Group
 from rollout.errors import InvalidRequest, LedgerUnavailable, ModelNotFound, NotFound
 from rollout.log import redact
+from rollout.services.catalogue import InForce
 
 log = structlog.get_logger()
 
@@ -66,9 +67,7 @@ class Summary:
 class Requests:
     """`clock` tells when an answer was given; `retention_days` is how long refusals are kept."""
 
-    def __init__(
-        self, database: Database, clock: Clock, catalogue: Catalogue, *, retention_days: int
-    ) -> None:
+    def __init__(self, database: Database, clock: Clock, catalogue: InForce, *, retention_days: int) -> None:
         self._database, self.clock, self._retention = database, clock, retention_days * 86_400
         self._catalogue = catalogue
         self._waiting: deque[Refusal] = deque()
@@ -142,7 +141,7 @@ class Requests:
             found = find(tx, any_id)
             if found is None:
                 raise _not_found(any_id, _NOTHING_STORED)
-            return tell(_traces(tx, self._catalogue, *found))
+            return tell(_traces(tx, self._catalogue(), *found))
 
     # -- inside --------------------------------------------------------------------------------------------------------
 

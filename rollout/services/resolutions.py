@@ -21,6 +21,7 @@ from rollout.db import holds
 from rollout.db.engine import Database, Tx
 from rollout.errors import ModelNotFound, NotFound
 from rollout.providers.base import Found, PortError, Providers
+from rollout.services.catalogue import InForce
 from rollout.services.jobs import JobQueue
 from rollout.services.ledger import Ledger
 
@@ -55,9 +56,7 @@ def reviewed(catalogue: Catalogue) -> frozenset[str]:
 
 
 class Resolutions:
-    def __init__(
-        self, database: Database, ledger: Ledger, catalogue: Catalogue, providers: Providers
-    ) -> None:
+    def __init__(self, database: Database, ledger: Ledger, catalogue: InForce, providers: Providers) -> None:
         self._database, self._ledger, self._catalogue, self._providers = (
             database,
             ledger,
@@ -114,7 +113,7 @@ class Resolutions:
 
     def _model(self, hold: Hold) -> Model | None:
         try:
-            return self._catalogue.get(hold.model)
+            return self._catalogue().get(hold.model)
         except ModelNotFound:
             return None
 

@@ -16,13 +16,16 @@ from typing import Any, TypeVar
 
 import structlog
 
+from rollout.core.catalogue import Catalogue
+from rollout.core.catalogue_rows import overlaid
 from rollout.core.decisions import TenantFacts
 from rollout.core.flags import PRODUCTION, check_document
 from rollout.core.plans import compile_flag, document
 from rollout.core.tenants import Key, Tenant, parse_key, secret_hash
-from rollout.db import audit, facts, flags, kills, plans, revision
+from rollout.db import audit, catalogue_rows, facts, flags, kills, plans, revision
 from rollout.db.engine import Clock, Database, Tx
 from rollout.errors import InvalidApiKey, InvalidRequest, NotFound, PermissionDenied
+from rollout.services.catalogue import load_seed
 from rollout.services.upstream_flags import UpstreamFlags
 from rollout.sync import embedded
 from rollout.sync.lru import LRU
@@ -66,7 +69,7 @@ class State:
     ) -> None:
         self._database, self._secret, self._upstream = database, secret, upstream
         self._clock, self._monotonic, self._max_age = clock, monotonic, max_age
-        self._snapshot = EMPTY
+        self._snapshot = replace(EMPTY, catalogue=load_seed())
         self._confirmed_at = -math.inf
         self._refreshing = threading.Lock()
         self._swapped = threading.Condition()
@@ -78,6 +81,12 @@ class State:
     @property
     def snapshot(self) -> Snapshot:
         return self._snapshot
+
+    def catalogue(self) -> Catalogue:
+        """The one in force. A process that nobody keeps up to date, a command, looks first."""
+        if self._confirmed_at == -math.inf:
+            self.refresh()
+        return self._snapshot.catalogue
 
     def age(self) -> float:
         """Seconds since a look at the database confirmed the revision; infinite before the first one."""
@@ -187,7 +196,8 @@ class State:
 
     def _load(self, tx: Tx, number: int, old: Snapshot) -> Snapshot:
         """What holds at revision `number`. A kill binds whatever the flags are like: flags that do not load leave the old ones,
-        with an alarm."""
+        with an alarm; so does a catalogue."""
+        catalogue, rows = _catalogue(tx, number, old)
         running, killed, stored = plans.all_(tx), kills.for_everyone(tx), flags.stamp(tx)
         compiled = [compile_flag(plan, killed=feature in killed) for feature, plan in running.items()]
         try:
@@ -200,10 +210,10 @@ class State:
             else:
                 wanted = _beside_plans(documents, compiled, _off(self._upstream.document(tx), killed))
             loaded = _engines(number, known, wanted)
-            return Snapshot(number, loaded, running, killed, stored, loaded.pop(OWN, None))
+            return Snapshot(number, loaded, running, killed, stored, loaded.pop(OWN, None), catalogue, rows)
         except (embedded.FlagsRefused, InvalidRequest) as refusal:
             log.error("flags_refused", revision=number, kept=old.gates.revision, error=str(refusal))
-            return Snapshot(number, old.flags, old.plans, killed, old.stored)
+            return Snapshot(number, old.flags, old.plans, killed, old.stored, old.own, catalogue, rows)
 
     def _swap(self, snapshot: Snapshot) -> None:
         with self._swapped:
@@ -216,6 +226,19 @@ class State:
             flags=len(snapshot.gates.names),
             kills=sorted(snapshot.kills),
         )
+
+
+def _catalogue(tx: Tx, number: int, old: Snapshot) -> tuple[Catalogue, object]:
+    """The seed under the rows that there are now, and their stamp; it is made anew only when they changed."""
+    stamp = catalogue_rows.stamp(tx)
+    if stamp == old.rows:
+        return old.catalogue, stamp
+    try:
+        documents = (catalogue_rows.documents(tx, kind) for kind in catalogue_rows.KINDS)
+        return overlaid(load_seed(), *documents), stamp
+    except (ValueError, TypeError) as refusal:
+        log.error("catalogue_refused", revision=number, error=str(refusal))
+        return old.catalogue, old.rows
 
 
 def _with_plans(

@@ -6,7 +6,7 @@ What a worker decides from memory may lag behind it by the spread. Nothing reviv
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -20,6 +20,7 @@ from rollout.db import audit, kills, meters, revision
 from rollout.db.engine import Database, Tx
 from rollout.db.facts import last_use
 from rollout.errors import Conflict, InvalidRequest, NotFound
+from rollout.services.catalogue import InForce
 from rollout.services.changes import Change, Changes, as_json
 from rollout.services.events import Events
 from rollout.services.tenants import require
@@ -42,7 +43,7 @@ class Holds(Protocol):
 
 
 class Switches:
-    """`vendors`: those of the catalogue. A switch is a feature's name, or `core.kills.vendor_switch(vendor)`."""
+    """A switch is a feature's name, or `core.kills.vendor_switch(vendor)`."""
 
     def __init__(
         self,
@@ -51,11 +52,14 @@ class Switches:
         events: Events,
         ledger: Holds,
         workers: Workers,
-        vendors: Collection[str],
+        catalogue: InForce,
     ) -> None:
         self._database, self._changes, self._events = database, changes, events
-        self._ledger, self._workers = ledger, workers
-        self.names = (*FEATURES, *map(vendor_switch, sorted(vendors)))
+        self._ledger, self._workers, self._catalogue = ledger, workers, catalogue
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*FEATURES, *map(vendor_switch, self._catalogue().vendors))
 
     def check(self, switch: str, tenant: str | None = None) -> None:
         """Raises NotFound for what cannot be stopped, InvalidRequest for a vendor of one tenant."""

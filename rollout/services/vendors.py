@@ -6,20 +6,20 @@ from __future__ import annotations
 from typing import Any
 
 from rollout.core.audit import Actor
-from rollout.core.catalogue import Catalogue
 from rollout.core.kills import InFlight, vendor_switch
 from rollout.db.engine import Database, Tx
 from rollout.errors import NotFound
+from rollout.services.catalogue import InForce
 from rollout.services.switches import WAIT_SECONDS, Switches
 
 
 class Vendors:
-    def __init__(self, database: Database, switches: Switches, catalogue: Catalogue) -> None:
+    def __init__(self, database: Database, switches: Switches, catalogue: InForce) -> None:
         self._database, self._switches, self._catalogue = database, switches, catalogue
 
     def list(self) -> list[dict[str, Any]]:
         with self._database.read() as tx:
-            return [self._shown(tx, name) for name in self._catalogue.vendors]
+            return [self._shown(tx, name) for name in self._catalogue().vendors]
 
     def get(self, name: str) -> dict[str, Any]:
         """The vendor, its models, and how far its last switch has spread. Raises NotFound."""
@@ -66,13 +66,12 @@ class Vendors:
         return _of_vendor(name, switched)
 
     def _check(self, name: str) -> None:
-        if name not in self._catalogue.vendors:
-            raise NotFound(
-                f"There is no vendor {name!r} in the catalogue; there are {', '.join(self._catalogue.vendors)}."
-            )
+        known = self._catalogue().vendors
+        if name not in known:
+            raise NotFound(f"There is no vendor {name!r} in the catalogue; there are {', '.join(known)}.")
 
     def _shown(self, tx: Tx, name: str) -> dict[str, Any]:
-        models = [model.name for model in self._catalogue.models if model.vendor == name]
+        models = [model.name for model in self._catalogue().models if model.vendor == name]
         return {**_of_vendor(name, self._switches.shown(tx, vendor_switch(name))), "models": models}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rollout.core.catalogue import Catalogue
 from rollout.core.decisions import Decision, TenantFacts
 from rollout.core.flags import PRODUCTION
 from rollout.core.kills import Kill
@@ -49,11 +50,15 @@ def _nothing(_context: Mapping[str, Any]) -> Answer:
 NO_FLAGS = FlagState(0, {"version": 2, "features": [], "segments": []}, frozenset(), _nothing)
 
 
+NO_MODELS = Catalogue(())
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """`flags` by environment, `own` the plans' where an Unleash server has those of PRODUCTION; `stored` the stamp of the rows that they
-    were rendered from beside the plans; `plans` by feature; `kills` by feature, for those killed for everyone. `decisions` is the memo
-    of this revision alone: (tenant, feature) -> the facts that were decided on, and the decision."""
+    were rendered from beside the plans; `plans` by feature; `kills` by feature, for those killed for everyone; `rows` the stamp of those
+    that `catalogue` was made from. `decisions` is the memo of this revision alone: (tenant, feature) -> the facts that were decided on,
+    and the decision."""
 
     revision: int
     flags: Mapping[str, FlagState]
@@ -61,6 +66,8 @@ class Snapshot:
     kills: Mapping[str, Kill]
     stored: object = None
     own: FlagState | None = None
+    catalogue: Catalogue = NO_MODELS
+    rows: object = None
     decisions: LRU[tuple[str, str], tuple[TenantFacts, Decision]] = field(
         default_factory=lambda: LRU(MEMOISED_DECISIONS)
     )

@@ -66,7 +66,7 @@ def test_a_doubt_is_shown_with_its_evidence_and_what_ends_it(door: Door, unknown
 def test_a_doubt_that_a_person_ends_is_shown_as_such(
     services: SimpleNamespace, door: Door, unknown: str
 ) -> None:
-    services.ledger.reviewed = {"gpt-image-2"}
+    services.ledger.reviewed = lambda: {"gpt-image-2"}
     assert door.get(f"/holds/{unknown}")[1]["on_unknown"] == "review"
     services.clock.advance(GRACE)
     assert services.ledger.reconcile() == 0

@@ -33,7 +33,7 @@ DAY = {"start": "2026-11-21T17:00:00Z", "ends": "2026-11-22T17:00:00Z"}
 
 @pytest.fixture
 def log(database: Database, clock: Clock) -> Requests:
-    return Requests(database, clock, load_seed(), retention_days=30)
+    return Requests(database, clock, load_seed, retention_days=30)
 
 
 @pytest.fixture
@@ -364,7 +364,7 @@ def test_a_price_that_left_the_catalogue_is_named_and_explains_nothing(
     gateway: Gateway, database: Database, clock: Clock, log: Requests
 ) -> None:
     answer = gateway.door().generate()
-    emptied = Requests(database, clock, Catalogue([]), retention_days=30)
+    emptied = Requests(database, clock, lambda: Catalogue([]), retention_days=30)
 
     found = bill(emptied, answer)
     assert (found["price"], found["price_id"], found["lines"]) == (None, "openai/gpt-image-2.5/2026-11", [])
@@ -383,8 +383,11 @@ def test_a_price_that_was_changed_under_its_id_is_not_passed_off_as_the_reason(
         prices=(dataclasses.replace(model.price, per_million=dict.fromkeys(model.price.per_million, 1)),),
     )
 
-    assert bill(Requests(database, clock, Catalogue([rateless]), retention_days=30), answer)["lines"] == []
-    told = bill(Requests(database, clock, Catalogue([dearer]), retention_days=30), answer)
+    assert (
+        bill(Requests(database, clock, lambda: Catalogue([rateless]), retention_days=30), answer)["lines"]
+        == []
+    )
+    told = bill(Requests(database, clock, lambda: Catalogue([dearer]), retention_days=30), answer)
     assert (told["lines_usd_micro"], told["charged_usd_micro"]) == (1, COST)
 
 
@@ -416,7 +419,7 @@ def test_what_nobody_can_tell_says_what_was_found_and_who_decides(
     gateway.vendor.answers = [OutcomeUnknown("cut")]
     answer = gateway.door().generate()
     model = dataclasses.replace(load_seed().get("gpt-image-2.5-flare"), on_unknown="review")
-    careful = Requests(database, clock, Catalogue([model]), retention_days=30)
+    careful = Requests(database, clock, lambda: Catalogue([model]), retention_days=30)
 
     def doubt(requests: Requests) -> Any:
         return next(event.values for event in story(requests, answer).events if event.kind == "unknown")

@@ -32,7 +32,7 @@ from rollout.services.requests import Requests
 
 @pytest.fixture
 def log(database: Database, clock: Clock) -> Requests:
-    return Requests(database, clock, load_seed(), retention_days=30)
+    return Requests(database, clock, load_seed, retention_days=30)
 
 
 @pytest.fixture

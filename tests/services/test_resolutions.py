@@ -73,10 +73,10 @@ class Books:
             grace_seconds=GRACE,
             new_id=self.new_id,
             doubt=leave_job(self.queue),
-            reviewed=reviewed,
+            reviewed=lambda: reviewed,
             sleep=lambda _: None,
         )
-        self.resolutions = Resolutions(database, self.ledger, seed(), Vendors(openai=self.vendor))  # type: ignore[arg-type]
+        self.resolutions = Resolutions(database, self.ledger, seed, Vendors(openai=self.vendor))  # type: ignore[arg-type]
 
     def lose(self, error: Exception = CUT, **changes: Any) -> Hold:
         """A generation of which only the error came back."""

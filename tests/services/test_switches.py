@@ -28,7 +28,7 @@ OPENAI = vendor_switch("openai")
 def services(database: Database, clock: Any) -> SimpleNamespace:
     wired = wire_phases(database, clock)
     wired.vendors = Vendors(
-        database, wired.switches, SimpleNamespace(vendors=("anthropic", "openai"), models=())
+        database, wired.switches, lambda: SimpleNamespace(vendors=("anthropic", "openai"), models=())
     )
     return wired
 
@@ -125,7 +125,9 @@ def test_a_stop_is_told_of_once_at_its_time_and_goes_on(services: SimpleNamespac
         services.switches.stop(
             BOB, switch, "wrong", tenant=tenant, remind_at=after and int(clock()) + after, wait=0
         )
-    again = Switches(database, changes, Events(new_id), services.ledger, services.workers, ("openai",))
+    again = Switches(
+        database, changes, Events(new_id), services.ledger, services.workers, services.state.catalogue
+    )
     assert services.switches.remind() == 0
     clock.advance(60)
     assert [services.switches.remind(), again.remind()] == [1, 0]
@@ -223,6 +225,6 @@ def test_a_worker_that_comes_back_after_it_was_forgotten_is_counted_again(
 
 
 def test_features_and_vendors_can_be_stopped_and_nothing_else(services: SimpleNamespace) -> None:
-    assert services.switches.names == (*FEATURES, vendor_switch("anthropic"), OPENAI)
+    assert services.switches.names == (*FEATURES, *map(vendor_switch, services.state.catalogue().vendors))
     with pytest.raises(NotFound, match="nothing to stop"):
         services.switches.stop(BOB, "everything", "drill")
