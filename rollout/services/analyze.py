@@ -18,7 +18,7 @@ import structlog
 
 from rollout.core import rehearsal
 from rollout.core.analyses import MessageRequest, encode_message, parse_message_request
-from rollout.core.catalogue import Catalogue, Cost, Resolved, Usage
+from rollout.core.catalogue import Cost, Resolved, Usage
 from rollout.core.decisions import ANALYSIS, Decision
 from rollout.core.feedback import check_end_user
 from rollout.core.guardrails import Point, category_of
@@ -33,6 +33,7 @@ from rollout.errors import FeatureKilled, LedgerUnavailable
 from rollout.providers.base import MessageCall, Messages, Providers
 from rollout.services import calls, upstream
 from rollout.services.calls import Call, Opened, Told
+from rollout.services.catalogue import InForce
 from rollout.services.features import Features
 from rollout.services.guardrails import noted
 from rollout.services.ids import NewId
@@ -90,7 +91,7 @@ class Analyze:
         self,
         features: Features,
         ledger: Ledger,
-        catalogue: Catalogue,
+        catalogue: InForce,
         providers: Providers,
         new_id: NewId,
         *,
@@ -158,7 +159,7 @@ class Analyze:
 
     def _prepare(self, call: Call, decision: Decision, asked: Asked, *, counting: bool = False) -> _Work:
         request = parse_message_request(asked.members, counting=counting)
-        resolved = self._catalogue.resolve(request.model, ANALYSIS)
+        resolved = self._catalogue().resolve(request.model, ANALYSIS)
         self._features.check_vendor(resolved.model.vendor)
         if call.is_test:
             rehearsal.check(rehearsal.message_prompt(asked.members), decision.id)
