@@ -119,6 +119,42 @@ class _Refusal(msgspec.Struct):
     delta: _Refusal | None = None
 
 
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _ChatUsage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+
+
+class _ChatText(msgspec.Struct):
+    refusal: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    finish_reason: str | None = None
+    message: _ChatText | None = None
+    delta: _ChatText | None = None
+
+
+class _Chat(msgspec.Struct):
+    choices: list[_Choice]
+    usage: _ChatUsage | None = None
+
+
+@dataclass(frozen=True)
+class ChatTold:
+    """What a chat completion, or a chunk of one, tells: `refusal` is the vendor's word when it refused the content;
+    `is_empty` when it holds no choice."""
+
+    usage: Usage | None
+    refusal: str | None
+    is_empty: bool
+
+
 def image_usage(raw: msgspec.Raw) -> Usage | None:
     """OpenAI's `usage` of an image answer; None where it tells none. Raises msgspec.ValidationError."""
     found = msgspec.json.decode(raw, type=_ImageUsage | None)
@@ -161,6 +197,33 @@ def refusal_category(data: bytes) -> str | None:
         return None
     details = (told.delta or told).stop_details
     return details.category if details else None
+
+
+def read_chat(body: bytes) -> ChatTold:
+    """A whole chat completion, or the data of one chunk. Raises msgspec.ValidationError when it is none."""
+    chat = msgspec.json.decode(body, type=_Chat)
+    return ChatTold(_chat_usage(chat.usage), _chat_refusal(chat.choices), not chat.choices)
+
+
+def _chat_usage(told: _ChatUsage | None) -> Usage | None:
+    """What was thought is output too: xAI counts it in the total alone."""
+    if told is None or told.completion_tokens is None:
+        return None
+    prompt, total = _known(told.prompt_tokens, 0), _known(told.total_tokens, 0)
+    details = told.prompt_tokens_details or _PromptDetails()
+    cached = min(_known(details.cached_tokens, 0), prompt)
+    output = max(_known(told.completion_tokens, 0), total - prompt)
+    return Usage(input=prompt - cached, output=output, cache_read=cached)
+
+
+def _chat_refusal(choices: list[_Choice]) -> str | None:
+    for choice in choices:
+        text = choice.message or choice.delta
+        if choice.finish_reason == "content_filter":
+            return choice.finish_reason
+        if text and text.refusal:
+            return "refusal"
+    return None
 
 
 def _merge(so_far: Usage | None, told: _MessageUsage | None) -> Usage | None:

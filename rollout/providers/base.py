@@ -36,6 +36,7 @@ from rollout.core.catalogue import Model, Usage
 from rollout.core.guardrails import Category, Point
 from rollout.core.images import Finished, ImageRequest, Partial, Picture
 from rollout.core.pictures import media_type_of
+from rollout.core.wire import refusal_category
 
 HoldOutcome = Literal["void", "settled", "unknown"]
 _HEAD_CHARACTERS = 64
@@ -175,6 +176,11 @@ class MessageAnswer:
     stop_reason: str | None
     vendor_request_id: str | None
 
+    @property
+    def refusal(self) -> str | None:
+        """The vendor's word when it refused the content."""
+        return _refusal(self.stop_reason, self.body)
+
 
 @dataclass(frozen=True)
 class MessageEvent:
@@ -185,6 +191,19 @@ class MessageEvent:
     raw: bytes
     usage: Usage | None = None
     stop_reason: str | None = None
+
+    @property
+    def refusal(self) -> str | None:
+        """The vendor's word when it refused the content."""
+        return _refusal(self.stop_reason, self.raw.partition(b"data:")[2])
+
+    @property
+    def is_last(self) -> bool:
+        return self.name == "message_stop"
+
+
+def _refusal(stop_reason: str | None, data: bytes) -> str | None:
+    return (refusal_category(data) or stop_reason) if stop_reason == "refusal" else None
 
 
 @dataclass(frozen=True)

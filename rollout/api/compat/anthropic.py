@@ -6,8 +6,8 @@ from flask import Blueprint, Response, request
 
 from rollout.core.analyses import MAX_BODY_BYTES
 from rollout.errors import InvalidRequest
-from rollout.services.analyze import Answered, Asked
 from rollout.services.calls import Call
+from rollout.services.pass_through import Answered, Asked
 from rollout.web import headers, sse
 from rollout.web.admission import admitted
 from rollout.web.auth import key
