@@ -45,6 +45,7 @@ from rollout.errors import LedgerUnavailable
 from rollout.services import providers
 from rollout.services.access import Access
 from rollout.services.adjustments import Adjustments
+from rollout.services.admission import Admission
 from rollout.services.alerts import Alerts
 from rollout.services.analyze import Analyze
 from rollout.services.audit import AuditLog
@@ -144,6 +145,7 @@ def build(
     blobs = FileBlobs(settings.blob_folder)
     return Services(
         settings=settings,
+        admission=Admission(settings.places),
         database=database,
         changes=changes,
         jobs=queue,
@@ -231,7 +233,7 @@ def create_app(services: Services) -> Flask:
     requests.install(app)
     problems.install(app)
     pages.install(app)
-    admission.install(app, services.settings.places)
+    admission.install(app, services.admission)
     for routes in (
         openai,
         anthropic,

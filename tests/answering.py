@@ -18,6 +18,7 @@ from rollout.core.flags import PRODUCTION
 from rollout.core.tenants import SCOPES, NewKey, Scope
 from rollout.db.engine import Clock, Database
 from rollout.db.tables import flag, segment
+from rollout.services.admission import Admission
 from rollout.services.changes import Changes
 from rollout.services.flag_answers import FlagAnswers
 from rollout.services.flag_metrics import FlagMetrics
@@ -42,7 +43,7 @@ def application(services: SimpleNamespace) -> Flask:
     app.extensions["rollout"] = services
     for part in (requests, problems, pages):
         part.install(app)
-    admission.install(app, {"stream": STREAMS})
+    admission.install(app, Admission({"stream": STREAMS}))
     for routes in (frontend, ofrep):
         app.register_blueprint(routes.routes)
     return app

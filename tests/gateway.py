@@ -44,6 +44,7 @@ from rollout.providers.base import (
 from rollout.providers.sandbox.images import SandboxImages
 from rollout.providers.sandbox.messages import SandboxMessages
 from rollout.providers.sandbox.works import Works
+from rollout.services.admission import Admission
 from rollout.services.analyze import Analyze
 from rollout.services.changes import Changes
 from rollout.services.features import Features
@@ -244,7 +245,7 @@ class Gateway:
         requests.install(app)
         problems.install(app)
         pages.install(app)
-        admission.install(app, places)
+        admission.install(app, Admission(places))
         for routes in (openai, anthropic, models, images):
             app.register_blueprint(routes.routes)
         return app

@@ -41,7 +41,7 @@ PARTNERS_ALONE = (
     "rollout/services/models",
     "rollout/services/sandbox",
     "rollout/services/upstream",
-    "rollout/web/admission",
+    "rollout/services/admission",
     "rollout/web/auth",
     "rollout/web/body",
 )

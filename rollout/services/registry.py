@@ -9,6 +9,7 @@ from rollout.db.engine import Database
 from rollout.providers.base import Providers
 from rollout.services.access import Access
 from rollout.services.adjustments import Adjustments
+from rollout.services.admission import Admission
 from rollout.services.alerts import Alerts
 from rollout.services.analyze import Analyze
 from rollout.services.audit import AuditLog
@@ -62,6 +63,7 @@ from rollout.settings import Settings
 @dataclass(frozen=True)
 class Services:
     settings: Settings
+    admission: Admission
     database: Database
     changes: Changes
     jobs: JobQueue

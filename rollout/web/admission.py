@@ -1,56 +1,21 @@
-"""Bulkheads: each class of work has its own places, so that a hanging vendor starves nobody else.
-
-A place is taken without waiting, after the key is known and before anything is held, and given back when the response
-is closed: sent, streamed to its end, or dropped by a caller who hung up.
-"""
+"""A view's place in its bulkhead: taken after the key is known and before anything is held, and given back when the response
+is closed: sent, streamed to its end, or dropped by a caller who hung up."""
 
 from __future__ import annotations
 
 import functools
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from flask import Flask, Response, current_app
 
-from rollout.errors import AtCapacity
-
-Kind = Literal["generation", "analysis", "stream"]
+from rollout.services.admission import Admission, Kind, Place
 
 EXTENSION = "rollout_admission"
 
 
-class Admission:
-    """`places`: how many calls of each kind one worker takes at once."""
-
-    def __init__(self, places: Mapping[str, int]) -> None:
-        self._free = {kind: threading.BoundedSemaphore(count) for kind, count in places.items()}
-
-    def take(self, kind: Kind) -> Place:
-        """Raises AtCapacity when all places are taken."""
-        free = self._free[kind]
-        if not free.acquire(blocking=False):
-            raise AtCapacity(f"All places for {kind} are taken at the moment.", retry_after=1)
-        return Place(free.release)
-
-
-class Place:
-    """A taken place. Leaving it twice is leaving it once."""
-
-    def __init__(self, give_back: Callable[[], None]) -> None:
-        self._give_back: Callable[[], None] | None = give_back
-
-    def leave(self) -> None:
-        give_back, self._give_back = self._give_back, None
-        if give_back is not None:
-            give_back()
-
-    __del__ = leave
-    """A response that is dropped without being closed still gives its place back."""
-
-
-def install(app: Flask, places: Mapping[str, int]) -> None:
-    app.extensions[EXTENSION] = Admission(places)
+def install(app: Flask, places: Admission) -> None:
+    app.extensions[EXTENSION] = places
 
 
 def admitted(kind: Kind) -> Callable[[Callable[..., Response]], Callable[..., Response]]:

@@ -9,8 +9,9 @@ from flask import Flask, Response
 from flask.testing import FlaskClient
 
 from rollout.errors import AtCapacity
+from rollout.services.admission import Admission
 from rollout.web import admission, problems
-from rollout.web.admission import Admission, admitted
+from rollout.web.admission import admitted
 
 
 def test_there_are_as_many_places_as_said_and_each_kind_has_its_own() -> None:
@@ -39,7 +40,7 @@ def test_a_place_that_is_forgotten_is_free() -> None:
 def client(view: Callable[[], Response]) -> FlaskClient:
     app = Flask("test", static_folder=None)
     problems.install(app)
-    admission.install(app, {"generation": 1})
+    admission.install(app, Admission({"generation": 1}))
     app.add_url_rule("/", view_func=admitted("generation")(view))
     return app.test_client()
 
