@@ -24,7 +24,7 @@ Where a vendor tells by id what became of a work (`LookUp`), an unknown outcome 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
@@ -39,6 +39,9 @@ from rollout.core.pictures import media_type_of
 from rollout.core.wire import refusal_category
 
 HoldOutcome = Literal["void", "settled", "unknown"]
+
+Fetch = Callable[[str], bytes]
+"""The picture at an address that a vendor answered with. Raises OSError: it is none, or we do not go there."""
 _HEAD_CHARACTERS = 64
 
 

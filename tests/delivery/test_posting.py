@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rollout.delivery.webhooks import EXCERPT_BYTES, Post, Undelivered, is_public, resolve
+from rollout.delivery.dialling import Dial, is_public, resolve
+from rollout.delivery.webhooks import EXCERPT_BYTES, Post, Undelivered
 
 CERTIFICATE = Path(__file__).with_name("hook.pem")
 HEADERS = {"content-type": "application/json", "webhook-id": "job_1"}
@@ -211,7 +212,7 @@ def test_an_inner_address_is_refused_however_it_is_written(
 @pytest.mark.parametrize("found", [["10.0.0.7"], ["93.184.216.34", "127.0.0.1"], ["::ffff:10.0.0.7"]])
 def test_a_name_that_leads_inside_is_refused(found: list[str]) -> None:
     with pytest.raises(Undelivered, match=r"inner\.example is .* not a public address"):
-        Post(resolve=lambda _name, _port: found)("https://inner.example/", HEADERS, BODY)
+        Post(dial=Dial(resolve=lambda _name, _port: found))("https://inner.example/", HEADERS, BODY)
 
 
 def test_a_name_is_looked_up_once_and_the_checked_address_is_called(
@@ -224,7 +225,9 @@ def test_a_name_is_looked_up_once_and_the_checked_address_is_called(
         looks.append(name)
         return ["127.0.0.1"]
 
-    answer = Post(private=True, resolve=resolver)(f"http://hook.example:{one.port}/", HEADERS, BODY)
+    answer = Post(private=True, dial=Dial(resolve=resolver))(
+        f"http://hook.example:{one.port}/", HEADERS, BODY
+    )
     assert (answer.status, looks) == (200, ["hook.example"])
     assert f"Host: hook.example:{one.port}".encode() in one.requests[0]
 
@@ -234,12 +237,12 @@ def test_a_name_that_nobody_knows_is_told() -> None:
         raise socket.gaierror(-2, "Name or service not known")
 
     with pytest.raises(Undelivered, match=r"gone\.example cannot be resolved"):
-        Post(resolve=unknown)("https://gone.example/", HEADERS, BODY)
+        Post(dial=Dial(resolve=unknown))("https://gone.example/", HEADERS, BODY)
 
 
 def test_a_name_without_an_address_is_told() -> None:
     with pytest.raises(Undelivered, match="has no address"):
-        Post(resolve=lambda _name, _port: [])("https://empty.example/", HEADERS, BODY)
+        Post(dial=Dial(resolve=lambda _name, _port: []))("https://empty.example/", HEADERS, BODY)
 
 
 def test_a_name_is_resolved_by_the_system() -> None:
@@ -263,7 +266,7 @@ def test_tls_is_verified_against_the_name_although_an_address_is_called(
     receiver: Callable[..., Receiver],
 ) -> None:
     one = receiver(answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), speaking_tls())
-    send = Post(private=True, resolve=lambda _name, _port: ["127.0.0.1"], tls=trusting_only_it)
+    send = Post(private=True, dial=Dial(resolve=lambda _name, _port: ["127.0.0.1"], tls=trusting_only_it))
     assert send(f"https://hook.example:{one.port}/", HEADERS, BODY).excerpt == "ok"
     with pytest.raises(Undelivered, match=r"CertificateVerif|CertVerif"):
         send(f"https://other.example:{one.port}/", HEADERS, BODY)
@@ -272,7 +275,7 @@ def test_tls_is_verified_against_the_name_although_an_address_is_called(
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(receiver: Callable[..., Receiver]) -> None:
     one = receiver(answering("HTTP/1.1 200 OK\r\n\r\n"), speaking_tls())
-    send = Post(private=True, resolve=lambda _name, _port: ["127.0.0.1"])
+    send = Post(private=True, dial=Dial(resolve=lambda _name, _port: ["127.0.0.1"]))
     with pytest.raises(Undelivered, match="CertVerif"):
         send(f"https://hook.example:{one.port}/", HEADERS, BODY)
     assert one.requests == []
