@@ -1,0 +1,42 @@
+"""Claude rewrites a prompt before its picture is made. Failure behaviour: open; the prompt goes as it was written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from rollout.core.images import ImageRequest
+from rollout.services.asking import Asking, Skipped, load
+from rollout.services.calls import Call
+
+MAX_BYTES = 4_000
+"""UTF-8 bytes of a rewritten prompt: what is reserved for one."""
+
+
+class _Refined(msgspec.Struct):
+    prompt: str
+
+
+class Refine:
+    def __init__(self, asking: Asking) -> None:
+        self._asking, self._question = asking, load("refine")
+
+    def prompt(self, call: Call, prompt: str) -> dict[str, Any]:
+        """`{"prompt", "model"}`, or `{"skipped": reason}`; never raises for what becomes of the question."""
+        draft = {"type": "text", "text": f"<draft>{prompt}</draft>"}
+        try:
+            refined = self._asking.ask(call, self._question, [draft], _Refined).prompt.strip()
+            if not refined:
+                raise Skipped("unreadable")
+            if len(refined.encode()) > MAX_BYTES:
+                raise Skipped("too_long")
+        except Skipped as skipped:
+            return {"skipped": skipped.reason}
+        return {"prompt": refined, "model": self._question.model}
+
+
+def longest(request: ImageRequest) -> ImageRequest:
+    """The request with the longest prompt that may come of it: what is reserved for."""
+    return replace(request, prompt=max(request.prompt, "x" * MAX_BYTES, key=lambda text: len(text.encode())))
