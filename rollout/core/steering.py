@@ -10,6 +10,8 @@
 middle of an answer | | `malformed`, `html`, `json` | sends broken JSON; a page; JSON where a stream was asked
 for | | `retired` | does not know the model | | `nousage`, `fewer=N`, `cost=usd_micro` | tells no usage; makes
 N pictures fewer; tells a usage of that price |
+| `refine=KEY[:VALUE]`, `judge=KEY[:VALUE]` | does so when asked to rewrite this prompt, or to judge its picture; beside
+the keys above `score:0.3` |
 
 `deny=` belongs to the gate before the vendors and `progress=` to jobs: both are accepted and mean nothing
 here.
@@ -19,7 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rollout.errors import InvalidRequest
@@ -32,6 +34,10 @@ _SECONDS = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)(ms|s)")
 _ERROR = re.compile(r"([45]\d\d)(?::([\w.-]{1,64}))?")
 _NUMBER = re.compile(r"\d{1,12}")
 _COUNTS = ("cut", "fewer", "cost")
+_QUESTIONS = ("refine", "judge")
+_QUOTED = {"draft": "refine", "asked": "judge"}  # as services/prompts have it
+_SCORE = re.compile(r"0(?:\.\d{1,6})?|1(?:\.0{1,6})?")
+_QUOTING = re.compile("<(draft|asked)>(.*)</\\1>", re.DOTALL)
 _WORDS = {
     "refuse": (re.compile(r"[a-z_]{1,40}"), "a category such as violence"),
     "flagged": (re.compile("input|output"), "input or output"),
@@ -41,7 +47,7 @@ _WORDS = {
 @dataclass(frozen=True)
 class Steering:
     """What a prompt asks of the sandbox; `text` is the prompt without it. `error` is an HTTP status, `slow`
-    and `takes` seconds."""
+    and `takes` seconds. `refine` and `judge`: what is asked of questions about the prompt."""
 
     text: str
     error: int | None = None
@@ -60,13 +66,19 @@ class Steering:
     json: bool = False
     retired: bool = False
     nousage: bool = False
+    score: float | None = None
+    refine: Mapping[str, Any] = field(default_factory=dict)
+    judge: Mapping[str, Any] = field(default_factory=dict)
 
 
 def parse_steering(prompt: str) -> Steering:
-    """The steering of a prompt; a prompt without it steers nothing.
+    """The steering of a prompt; a prompt without it steers nothing. One that quotes another, as questions about a
+    picture do, is steered by what the other says of such questions; its `text` is the other.
 
     Raises InvalidRequest for a key or value that means nothing.
     """
+    if (quoted := _QUOTING.fullmatch(prompt)) is not None:
+        return Steering(quoted[2], **getattr(parse_steering(quoted[2]), _QUOTED[quoted[1]]))
     if not prompt.startswith(PREFIX):
         return Steering(prompt)
     keys, _, text = prompt[len(PREFIX) :].partition(" ")
@@ -91,6 +103,11 @@ def _read(key: str, value: str | None) -> Mapping[str, Any]:
     if key in _WORDS:
         pattern, expected = _WORDS[key]
         return {key: _match(pattern, key, value, expected)[0]}
+    if key in _QUESTIONS:
+        inner, has_value, told = (value or "").partition(":")
+        return {key: _read(inner, told if has_value else None)}
+    if key == "score":
+        return {key: float(_match(_SCORE, key, value, "a number from 0 to 1")[0])}
     if key in _COUNTS:
         return {key: int(_match(_NUMBER, key, value, "a whole number")[0])}
     raise _unknown(f"The sandbox does not know {key[:100]!r}.")
@@ -108,5 +125,5 @@ def _unknown(message: str) -> InvalidRequest:
         message,
         param="prompt",
         remedy="Known: error=429[:code], slow=3s, takes=30s, refuse=category, flagged=input|output, drop, hang, cut=N, "
-        "malformed, html, json, retired, nousage, fewer=N, cost=usd_micro.",
+        "malformed, html, json, retired, nousage, fewer=N, cost=usd_micro, refine=KEY[:VALUE], judge=KEY[:VALUE].",
     )
