@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,14 @@ def _unleash_url(value: str) -> str:
     if not url.endswith("/api"):
         raise ValueError("must be the address that Unleash's SDKs are given: it ends with /api")
     return url
+
+
+def _certificates(value: str) -> str:
+    try:
+        ssl.create_default_context(cafile=value.strip())
+    except OSError as error:
+        raise ValueError(f"must name a readable PEM file of certificates: {error}") from None
+    return value.strip()
 
 
 def _blobs(value: str) -> str:
@@ -200,6 +209,24 @@ class Settings:
     )
     upstream_connect_seconds: int = _setting(5, _whole(1, 120), "How long to wait for a vendor's connection.")
     upstream_read_seconds: int = _setting(300, _whole(1, 3600), "How long to wait for a vendor's answer.")
+    upstream_stream_seconds: int = _setting(
+        120, _whole(1, 3600), "How long a vendor's stream of text may be silent."
+    )
+    upstream_look_seconds: int = _setting(
+        15, _whole(1, 3600), "How long to wait when a vendor's task is looked at."
+    )
+    upstream_moderation_seconds: int = _setting(10, _whole(1, 3600), "How long to wait for a moderation.")
+    upstream_proxy: str = _setting(
+        "",
+        _http_url,
+        "Proxy to all vendors; default: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY. NO_PROXY holds for either.",
+        secret=True,
+    )
+    upstream_ca_file: str = _setting(
+        "",
+        _certificates,
+        "PEM file of authorities that vendors' certificates may be of, beside the public ones.",
+    )
     blobs: str = _setting("", _blobs, "Where pictures are kept; default: `blobs` in `HOME`.")
     retention_days: int = _setting(30, _whole(1, 3650), "How long pictures and results are kept.")
     secret_key: str = _setting(

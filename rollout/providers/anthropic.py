@@ -18,7 +18,7 @@ import httpx2
 import msgspec
 
 from rollout.core.catalogue import Usage
-from rollout.core.wire import Event, EventTooLarge, read_message, read_message_event, split_events
+from rollout.core.wire import Event, read_message, read_message_event
 from rollout.providers.base import (
     BadCredential,
     Fault,
@@ -33,10 +33,9 @@ from rollout.providers.base import (
     Throttled,
     error_by_status,
 )
+from rollout.providers.transport import NEVER_SENT, Line, read_events, read_whole, retry_after
 
 DEFAULT_BASE_URL = "https://api.anthropic.com"
-WRITE_SECONDS = 60
-BETWEEN_EVENTS_SECONDS = 120  # the vendor pings more often
 _JSON = "application/json"
 _EVENTS = "text/event-stream"
 _FIELD = re.compile(r"([a-z_]+(?:\.\w+)*): ")
@@ -58,48 +57,36 @@ def encode(call: MessageCall) -> tuple[bytes, dict[str, str]]:
 
 
 class AnthropicMessages:
-    """The port `Messages` over one client; `base_url` without /v1. Args: seconds; `http_client` for another
-    transport."""
+    """The port `Messages` over one line; `base_url` without /v1."""
 
-    def __init__(
-        self,
-        api_key: str,
-        base_url: str,
-        *,
-        connect_seconds: float,
-        read_seconds: float,
-        http_client: httpx2.Client | None = None,
-    ) -> None:
-        timeout = httpx2.Timeout(connect=connect_seconds, read=read_seconds, write=WRITE_SECONDS, pool=None)
-        between = min(read_seconds, BETWEEN_EVENTS_SECONDS)
-        self._stream_timeout = httpx2.Timeout(
-            connect=connect_seconds, read=between, write=WRITE_SECONDS, pool=None
-        )
+    def __init__(self, api_key: str, base_url: str, line: Line) -> None:
+        self._stream_timeout = line.stream
         self._client = anthropic.Anthropic(
             api_key=api_key,
             base_url=base_url or DEFAULT_BASE_URL,
             webhook_key="",
             max_retries=0,
-            timeout=timeout,
+            timeout=line.answer,
             open_telemetry=False,
-            http_client=http_client or anthropic.DefaultHttpxClient(timeout=timeout, follow_redirects=False),
+            http_client=line.client,
         )
         self._client._custom_headers = {}  # the SDK filled it from ANTHROPIC_CUSTOM_HEADERS; only our settings count
 
     def create(self, call: MessageCall) -> MessageAnswer:
         response = self._send("/v1/messages", call)
-        return decode(_whole(response), _id(response))
+        return decode(read_whole(response, _id(response)), _id(response))
 
     @contextmanager
     def stream(self, call: MessageCall) -> Iterator[Iterator[MessageEvent]]:
         response = self._send("/v1/messages", call, streaming=True)
         try:
-            yield decode_events(_events(response), _id(response))
+            yield decode_events(read_events(response, _id(response)), _id(response))
         finally:
             response.close()
 
     def count_tokens(self, call: MessageCall) -> bytes:
-        return _whole(self._send("/v1/messages/count_tokens", call))
+        response = self._send("/v1/messages/count_tokens", call)
+        return read_whole(response, _id(response))
 
     def close(self) -> None:
         self._client.close()
@@ -158,18 +145,16 @@ def port_error(error: anthropic.AnthropicError) -> PortError:
         if told.message.startswith(_NO_CREDIT):
             return OutOfCredit(told.message, vendor_request_id=_id(response))
         if told.type in ERRORS:
-            return ERRORS[told.type](
-                told.message, _id(response), _whole_seconds(response.headers.get("retry-after"))
-            )
+            return ERRORS[told.type](told.message, _id(response), retry_after(response))
         field = _FIELD.match(told.message)
         return error_by_status(
             response.status_code,
             told.message,
             param=field[1] if field else None,
-            retry_after=_whole_seconds(response.headers.get("retry-after")),
+            retry_after=retry_after(response),
             vendor_request_id=_id(response),
         )
-    if isinstance(error.__cause__, _NEVER_SENT):
+    if isinstance(error.__cause__, NEVER_SENT):
         return NotSent(repr(error.__cause__))
     return OutcomeUnknown(repr(error.__cause__ or error))
 
@@ -189,7 +174,6 @@ ERRORS: Mapping[str, Callable[[str, str | None, int | None], PortError]] = {
     "authentication_error": _of(BadCredential),
     "permission_error": _of(BadCredential),
 }
-_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
 def _stream_error(event: Event, started: bool, vendor_request_id: str | None) -> PortError:
@@ -217,24 +201,6 @@ def _told(
         raise Fault(f"an event that cannot be read: {error}", vendor_request_id=vendor_request_id) from error
 
 
-def _whole(response: httpx2.Response) -> bytes:
-    try:
-        return response.read()
-    except httpx2.HTTPError as error:
-        raise OutcomeUnknown(f"the answer was cut: {error!r}", vendor_request_id=_id(response)) from error
-    finally:
-        response.close()
-
-
-def _events(response: httpx2.Response) -> Iterator[Event]:
-    try:
-        yield from split_events(response.iter_bytes())
-    except EventTooLarge as error:
-        raise Fault(str(error), vendor_request_id=_id(response)) from error
-    except httpx2.HTTPError as error:
-        raise OutcomeUnknown(f"the stream was cut: {error!r}", vendor_request_id=_id(response)) from error
-
-
 def _told_error(error: anthropic.APIStatusError) -> _Error:
     try:
         return msgspec.convert(error.body, _ErrorEvent).error
@@ -244,7 +210,3 @@ def _told_error(error: anthropic.APIStatusError) -> _Error:
 
 def _id(response: httpx2.Response) -> str | None:
     return response.headers.get("request-id")
-
-
-def _whole_seconds(text: str | None) -> int | None:
-    return int(text) if text and text.isdigit() else None

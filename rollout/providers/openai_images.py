@@ -23,7 +23,7 @@ from rollout.core.catalogue import Usage
 from rollout.core.guardrails import category_of
 from rollout.core.images import Finished, Partial
 from rollout.core.input_images import InputImage
-from rollout.core.wire import Event, EventTooLarge, image_usage, split_events
+from rollout.core.wire import Event, image_usage
 from rollout.providers.base import (
     BadCredential,
     Fault,
@@ -37,9 +37,9 @@ from rollout.providers.base import (
     error_by_status,
     picture_of,
 )
+from rollout.providers.transport import NEVER_SENT, Line, read_events, read_whole, retry_after
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
-WRITE_SECONDS = 60
 _JSON = "application/json"
 _EVENTS = "text/event-stream"
 
@@ -97,19 +97,10 @@ def encode_edit(call: ImageCall) -> tuple[dict[str, Any], list[tuple[str, tuple[
 
 
 class OpenAIImages:
-    """The port `Images` over one client; `base_url` with /v1. Args: seconds; `http_client` for another
-    transport."""
+    """The port `Images` over one line; `base_url` with /v1. A stream may be silent as long as a whole answer may take: nothing
+    comes of it before the first picture."""
 
-    def __init__(
-        self,
-        api_key: str,
-        base_url: str,
-        *,
-        connect_seconds: float,
-        read_seconds: float,
-        http_client: httpx2.Client | None = None,
-    ) -> None:
-        timeout = httpx2.Timeout(connect=connect_seconds, read=read_seconds, write=WRITE_SECONDS, pool=None)
+    def __init__(self, api_key: str, base_url: str, line: Line) -> None:
         self._client = openai.OpenAI(
             api_key=api_key,
             base_url=base_url or DEFAULT_BASE_URL,
@@ -118,21 +109,21 @@ class OpenAIImages:
             project="",
             webhook_secret="",
             max_retries=0,
-            timeout=timeout,
-            http_client=http_client or openai.DefaultHttpxClient(timeout=timeout, follow_redirects=False),
+            timeout=line.answer,
+            http_client=line.client,
         )
         self._client.organization = self._client.project = None
         self._client._custom_headers = {}  # the SDK filled it from OPENAI_CUSTOM_HEADERS; only our settings count
 
     def generate(self, call: ImageCall) -> Finished:
         response = self._send(call)
-        return decode(_whole(response), _id(response))
+        return decode(read_whole(response, _id(response)), _id(response))
 
     @contextmanager
     def stream(self, call: ImageCall) -> Iterator[Iterator[Partial | Finished]]:
         response = self._send(call)
         try:
-            yield decode_events(_events(response), call.request.n, _id(response))
+            yield decode_events(read_events(response, _id(response)), call.request.n, _id(response))
         finally:
             response.close()
 
@@ -220,10 +211,10 @@ def port_error(error: openai.OpenAIError) -> PortError:
             response.status_code,
             _message(error),
             param=error.param,
-            retry_after=_whole_seconds(response.headers.get("retry-after")),
+            retry_after=retry_after(response),
             vendor_request_id=_id(response),
         )
-    if isinstance(error.__cause__, _NEVER_SENT):
+    if isinstance(error.__cause__, NEVER_SENT):
         return NotSent(repr(error.__cause__))
     return OutcomeUnknown(repr(error.__cause__ or error))
 
@@ -252,7 +243,6 @@ ERRORS: Mapping[str, Callable[[str, str | None], PortError]] = {
     "invalid_api_key": _of(BadCredential),
     "model_not_found": _of(Retired),
 }
-_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
 def _members(call: ImageCall) -> dict[str, Any]:
@@ -325,24 +315,6 @@ def _together(finished: list[Finished]) -> Finished:
     )
 
 
-def _whole(response: httpx2.Response) -> bytes:
-    try:
-        return response.read()
-    except httpx2.HTTPError as error:
-        raise OutcomeUnknown(f"the answer was cut: {error!r}", vendor_request_id=_id(response)) from error
-    finally:
-        response.close()
-
-
-def _events(response: httpx2.Response) -> Iterator[Event]:
-    try:
-        yield from split_events(response.iter_bytes())
-    except EventTooLarge as error:
-        raise Fault(str(error), vendor_request_id=_id(response)) from error
-    except httpx2.HTTPError as error:
-        raise OutcomeUnknown(f"the stream was cut: {error!r}", vendor_request_id=_id(response)) from error
-
-
 def _message(error: openai.APIStatusError) -> str:
     """The vendor's own sentence, without the SDK's `Error code: 400 - {...}` around it."""
     told = error.body.get("message") if isinstance(error.body, dict) else None
@@ -351,7 +323,3 @@ def _message(error: openai.APIStatusError) -> str:
 
 def _id(response: httpx2.Response) -> str | None:
     return response.headers.get("x-request-id")
-
-
-def _whole_seconds(text: str | None) -> int | None:
-    return int(text) if text and text.isdigit() else None

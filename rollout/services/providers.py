@@ -11,17 +11,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rollout.core.catalogue import Model
 from rollout.providers.base import Chats, Images, LookUp, Messages, Moderations, NotSent, Tasks
 from rollout.settings import Settings
 
+if TYPE_CHECKING:  # it imports what is imported only for vendors that are configured
+    from rollout.providers.transport import Line
+
 SANDBOX = "sandbox"
 _NO_KEY = "sandbox"  # what is sent to a base URL that was configured without a key
 
-Build = Callable[[Settings, str, str], Any]
-"""(settings, key, base URL or "") -> the port of a wire."""
+Build = Callable[["Line", str, str], Any]
+"""(line, key, base URL or "") -> the port of a wire."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +98,9 @@ class Disconnected:
         return None
 
 
-def connect(settings: Settings) -> Wired:
+def connect(settings: Settings, proxies: Mapping[str, str] | None = None) -> Wired:
     """Build the clients of every vendor that has a key or a base URL, and the sandbox for the rest as
-    `ROLLOUT_SANDBOX` says."""
+    `ROLLOUT_SANDBOX` says. `proxies`: see `transport.open_line`."""
     from rollout.providers.sandbox.images import SandboxImages
     from rollout.providers.sandbox.messages import SandboxMessages
     from rollout.providers.sandbox.works import Works
@@ -112,39 +115,33 @@ def connect(settings: Settings) -> Wired:
         from rollout.providers.sandbox.distant import DistantWorks
 
         look_ups |= dict.fromkeys(VENDORS, DistantWorks(settings.sandbox_url))
-    ports = {} if settings.sandbox == "on" else _ports(settings)
+    ports = {} if settings.sandbox == "on" else _ports(settings, proxies or {})
     return Wired(ports, sandbox, look_ups, stands_in=settings.sandbox != "off")
 
 
-def _ports(settings: Settings) -> dict[tuple[str, str], Any]:
-    """By vendor and wire."""
+def _ports(settings: Settings, proxies: Mapping[str, str]) -> dict[tuple[str, str], Any]:
+    """By vendor and wire; the wires of a vendor share its line."""
     found = {}
     for vendor, wires in VENDORS.items():
         key, url = getattr(settings, f"{vendor}_api_key"), getattr(settings, f"{vendor}_base_url")
         if key or url:
-            found.update(
-                {(vendor, wire): build(settings, key or _NO_KEY, url) for wire, build in wires.items()}
-            )
+            from rollout.providers.transport import open_line
+
+            line = open_line(settings, proxies)
+            found.update({(vendor, wire): build(line, key or _NO_KEY, url) for wire, build in wires.items()})
     return found
 
 
-def _openai_images(settings: Settings, key: str, url: str) -> Images:
+def _openai_images(line: Line, key: str, url: str) -> Images:
     from rollout.providers.openai_images import OpenAIImages
 
-    return OpenAIImages(key, url, **_seconds(settings))
+    return OpenAIImages(key, url, line)
 
 
-def _anthropic(settings: Settings, key: str, url: str) -> Messages:
+def _anthropic(line: Line, key: str, url: str) -> Messages:
     from rollout.providers.anthropic import AnthropicMessages
 
-    return AnthropicMessages(key, url, **_seconds(settings))
-
-
-def _seconds(settings: Settings) -> dict[str, Any]:
-    return {
-        "connect_seconds": settings.upstream_connect_seconds,
-        "read_seconds": settings.upstream_read_seconds,
-    }
+    return AnthropicMessages(key, url, line)
 
 
 VENDORS: Mapping[str, Mapping[str, Build]] = {

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from lines import line
 from sandboxes import NOW, model, serve_sandbox
 
 from rollout.core.images import ImageRequest
@@ -48,8 +49,8 @@ def vendor(request: pytest.FixtureRequest) -> Iterator[Vendor]:
         )
         return
     with serve_sandbox() as served:
-        painter = OpenAIImages("any", f"{served.url}/v1", connect_seconds=5, read_seconds=20)
-        reader = AnthropicMessages("any", served.url, connect_seconds=5, read_seconds=20)
+        painter = OpenAIImages("any", f"{served.url}/v1", line())
+        reader = AnthropicMessages("any", served.url, line())
         yield Vendor(painter, reader, DistantWorks(served.url))
         painter.close()
         reader.close()

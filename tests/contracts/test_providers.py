@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from lines import line
 from sandboxes import NOW, model, picture, serve_sandbox
 
 from rollout.core.images import Finished, ImageRequest, Partial
@@ -31,7 +32,6 @@ from rollout.providers.sandbox.works import Works
 
 PAINTER = model("gpt-image-2")
 READER = model("claude-sonnet-5-5")
-TIMES = {"connect_seconds": 5, "read_seconds": 20}
 VERSION = {"anthropic-version": "2023-06-01"}
 
 
@@ -50,7 +50,7 @@ def images(request, served):
     if request.param == "sandbox":
         yield SandboxImages(Works(lambda: NOW), no_sleep, 1)
     else:
-        port = OpenAIImages("any", f"{served.url}/v1", **TIMES)
+        port = OpenAIImages("any", f"{served.url}/v1", line())
         yield port
         port.close()
 
@@ -60,7 +60,7 @@ def messages(request, served):
     if request.param == "sandbox":
         yield SandboxMessages(Works(lambda: NOW), no_sleep, 1)
     else:
-        port = AnthropicMessages("any", served.url, **TIMES)
+        port = AnthropicMessages("any", served.url, line())
         yield port
         port.close()
 

@@ -2,6 +2,7 @@ import json
 
 import httpx2
 import pytest
+from lines import answered_by
 from sandboxes import model
 
 from rollout.core.catalogue import Usage
@@ -32,10 +33,7 @@ SSE = "text/event-stream; charset=utf-8"
 
 
 def wire(handler):
-    client = httpx2.Client(transport=httpx2.MockTransport(handler))
-    return AnthropicMessages(
-        "sk-ours", "https://vendor.example", connect_seconds=1, read_seconds=2, http_client=client
-    )
+    return AnthropicMessages("sk-ours", "https://vendor.example", answered_by(handler))
 
 
 def call(stream=False):

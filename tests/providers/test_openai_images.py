@@ -3,6 +3,7 @@ import json
 
 import httpx2
 import pytest
+from lines import answered_by
 from sandboxes import model, picture
 
 from rollout.core.images import Finished, ImageRequest, Partial
@@ -34,10 +35,7 @@ USAGE = {"input_tokens": 3, "output_tokens": 4, "input_tokens_details": {"text_t
 
 
 def wire(handler):
-    client = httpx2.Client(transport=httpx2.MockTransport(handler))
-    return OpenAIImages(
-        "sk-ours", "https://vendor.example/v1", connect_seconds=1, read_seconds=2, http_client=client
-    )
+    return OpenAIImages("sk-ours", "https://vendor.example/v1", answered_by(handler))
 
 
 def call(**members):
