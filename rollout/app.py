@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.request import getproxies_environment
 
 import structlog
 from flask import Flask
@@ -141,7 +142,7 @@ def build(
     change_requests = ChangeRequests(database, changes, plans, new_id)
     passwords, meters = Passwords(), Meters(database, changes, new_id)
     statements = Statements(database)
-    vendors = providers.connect(settings) if connect else providers.Disconnected()
+    vendors = providers.connect(settings, getproxies_environment()) if connect else providers.Disconnected()
     blobs = FileBlobs(settings.blob_folder)
     return Services(
         settings=settings,
