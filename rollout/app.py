@@ -80,6 +80,7 @@ from rollout.services.plans import Plans
 from rollout.services.registry import Services
 from rollout.services.requests import Requests
 from rollout.services.resolutions import Resolutions, leave_job, reviewed
+from rollout.services.results import Results
 from rollout.services.sandbox.bench import Bench
 from rollout.services.schedules import Schedules
 from rollout.services.segments import Segments
@@ -144,6 +145,7 @@ def build(
     statements = Statements(database)
     vendors = providers.connect(settings, getproxies_environment()) if connect else providers.Disconnected()
     blobs = FileBlobs(settings.blob_folder)
+    results = Results(blobs, new_id, secret=secret, retention_days=settings.retention_days)
     return Services(
         settings=settings,
         admission=Admission(settings.places),
@@ -193,10 +195,9 @@ def build(
             Joins(database),
             catalogue,
             vendors,
-            blobs,
+            results,
             new_id,
             secret=secret,
-            retention_days=settings.retention_days,
         ),
         analyze=Analyze(features, ledger, catalogue, vendors, new_id, secret=secret),
         images=Images(database, blobs, secret, clock, settings.url),

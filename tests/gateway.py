@@ -55,6 +55,7 @@ from rollout.services.joins import Joins
 from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
 from rollout.services.models import Models
+from rollout.services.results import Results
 from rollout.services.vendors import Vendors
 from rollout.services.workers import Workers
 from rollout.web import admission, pages, problems, requests
@@ -230,10 +231,9 @@ class Gateway:
                     Joins(self.database, self.while_waiting),
                     catalogue,
                     providers,
-                    self.blobs,
+                    Results(self.blobs, self.new_id, secret=doors.SECRET, retention_days=RETENTION_DAYS),
                     self.new_id,
                     secret=doors.SECRET,
-                    retention_days=RETENTION_DAYS,
                 ),
             }
         )

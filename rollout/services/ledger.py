@@ -536,8 +536,16 @@ class Held:
         _hold_of(reply)
         self._dispatched = True
 
-    def settle(self, actual: Actual, result: StoredResult | None, *, also: Also | None = None) -> None:
-        """Charge; `result` is kept for replay, `also(tx, now)` writes rows that commit with the charge.
+    def settle(
+        self,
+        actual: Actual,
+        result: StoredResult | None,
+        *,
+        also: Also | None = None,
+        why: str | None = None,
+    ) -> None:
+        """Charge; `result` is kept for replay, `also(tx, now)` writes rows that commit with the charge, `why` is kept where the work
+        did not end as it should.
 
         Charging again changes nothing. Raises LedgerUnavailable when the charge could not be written: then the sweeper and the
         reconciler charge what was reserved, and nobody may be told to repeat the work.
@@ -546,7 +554,7 @@ class Held:
             return
         if not self._dispatched:
             raise RuntimeError("a hold is dispatched before it is settled")
-        operation = Settle(self._hold.tenant_id, self.id, actual, result, self._owner)
+        operation = Settle(self._hold.tenant_id, self.id, actual, result, self._owner, why)
         try:
             reply, _ = self._ledger._persist(operation, self._hold.feature, also)
         except LedgerUnavailable:

@@ -31,6 +31,7 @@ from rollout.errors import (
 from rollout.providers.base import (
     BadCredential,
     Fault,
+    NoPicture,
     NotBilled,
     NotSent,
     OutOfCredit,
@@ -144,7 +145,7 @@ def _explained(error: PortError, found: Outcome) -> RolloutError:
             return ModelRetired("The vendor no longer has this model.", param="model")
         case Refused():
             return refusal(error.category, found.headers)
-        case Fault():
+        case Fault() | NoPicture():
             log.warning("vendor_failed", hold=found.hold_id, detail=error.detail)
             return UpstreamFailed(hold_id=found.hold_id)
         case _:

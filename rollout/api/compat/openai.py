@@ -11,7 +11,8 @@ from flask import Blueprint, Response
 from rollout.core.images import Member, Operation
 from rollout.errors import InvalidRequest
 from rollout.services.calls import Call
-from rollout.services.generate import Asked, Delivered, Preview
+from rollout.services.generate import Asked, Preview
+from rollout.services.results import Delivered
 from rollout.web import headers, sse
 from rollout.web.admission import admitted
 from rollout.web.auth import key
