@@ -33,10 +33,31 @@ def test_a_wait_is_bounded():
 
 @pytest.mark.parametrize(
     "prompt",
-    ["nonsense", "error=200", "error=abc", "slow=3", "slow", "flagged=maybe", "drop=1", "cut=-1", "cost=x"],
+    [
+        "nonsense",
+        "error=200",
+        "error=abc",
+        "slow=3",
+        "slow",
+        "flagged=maybe",
+        "drop=1",
+        "cut=-1",
+        "cost=x",
+        "judge",
+        "judge=score:2",
+        "refine=x",
+    ],
 )
 def test_steering_that_means_nothing_is_refused(prompt):
     with pytest.raises(InvalidRequest) as error:
         parse_steering(f"sandbox:{prompt} x")
     assert error.value.members["param"] == "prompt"
     assert "error=429" in error.value.remedy_text
+
+
+def test_questions_about_a_prompt_are_steered_by_its_own_keys_for_them():
+    prompt = "sandbox:error=500,refine=slow:20s,judge=score:0.2 a fox"
+    assert parse_steering(f"<draft>{prompt}</draft>") == Steering(prompt, slow=20)
+    assert parse_steering(f"<asked>{prompt}</asked>") == Steering(prompt, score=0.2)
+    assert parse_steering(prompt).error == 500
+    assert parse_steering("<asked>a\nfox</asked>") == Steering("a\nfox")
