@@ -81,21 +81,15 @@ def upgrade() -> None:
         "generation_job",
         sa.Column("tenant_id", sa.String(length=64), nullable=False),
         sa.Column("generation_id", sa.String(length=64), nullable=False),
-        sa.Column("status", sa.String(length=16), nullable=False),
-        sa.Column("progress", sa.Integer(), nullable=False),
         sa.Column("request", sa.JSON(none_as_null=True), nullable=False),
+        sa.Column("progress", sa.Integer(), nullable=False),
         sa.Column("task_id", sa.String(length=200), nullable=True),
+        sa.Column("task_at", sa.BigInteger(), nullable=True),
         sa.Column("error", sa.JSON(none_as_null=True), nullable=True),
-        sa.Column("cancel_asked_at", sa.BigInteger(), nullable=True),
-        sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.Column("cancelled_at", sa.BigInteger(), nullable=True),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("tenant_id", "generation_id", name=op.f("pk_generation_job")),
     )
-    with op.batch_alter_table("generation_job", schema=None) as batch_op:
-        batch_op.create_index("ix_generation_job_status_updated_at", ["status", "updated_at"], unique=False)
-        batch_op.create_index("ix_generation_job_task_id", ["task_id"], unique=False)
 
     op.create_table(
         "guardrail_event",
@@ -124,16 +118,17 @@ def upgrade() -> None:
     op.create_table(
         "product",
         sa.Column("tenant_id", sa.String(length=64), nullable=False),
-        sa.Column("table_id", sa.String(length=64), nullable=False),
+        sa.Column("content_id", sa.String(length=64), nullable=False),
         sa.Column("product_id", sa.String(length=200), nullable=False),
         sa.Column("fields", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("search", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("tenant_id", "table_id", "product_id", name=op.f("pk_product")),
+        sa.PrimaryKeyConstraint("tenant_id", "content_id", "product_id", name=op.f("pk_product")),
     )
     op.create_table(
         "product_table",
         sa.Column("tenant_id", sa.String(length=64), nullable=False),
         sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("content_id", sa.String(length=64), nullable=False),
         sa.Column("columns", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("rows", sa.Integer(), nullable=False),
         sa.Column("bytes", sa.BigInteger(), nullable=False),

@@ -670,20 +670,13 @@ generation_job = Table(
     metadata,
     Column("tenant_id", Id, primary_key=True),
     Column("generation_id", Id, primary_key=True),
-    Column(
-        "status", String(16), nullable=False
-    ),  # queued, dispatched, running, succeeded, refused, failed, unknown, cancelled
+    Column("request", Json, nullable=False),  # what is sent, pictures by their sha256, and what its answer's headers say
     Column("progress", Integer, nullable=False),  # percent
-    Column("request", Json, nullable=False),  # the members as they were sent, and what its headers said
     Column("task_id", String(200)),  # what the vendor calls it, where it works by tasks
+    Column("task_at", BigInteger),  # when the vendor took it
     Column("error", Json),  # how it failed, as a problem
-    Column("cancel_asked_at", BigInteger),
-    Column("version", Integer, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("updated_at", BigInteger, nullable=False),
+    Column("cancelled_at", BigInteger),
     Column("ended_at", BigInteger),
-    Index("ix_generation_job_status_updated_at", "status", "updated_at"),
-    Index("ix_generation_job_task_id", "task_id"),
 )
 
 # What Claude found of a finished generation: {criterion: {"score", "reasons"}}, or why it did not look.
@@ -723,6 +716,7 @@ product_table = Table(
     metadata,
     Column("tenant_id", Id, primary_key=True),
     Column("id", Id, primary_key=True),
+    Column("content_id", Id, nullable=False),  # under which its rows lie: another upload is another content
     Column("columns", Json, nullable=False),
     Column("rows", Integer, nullable=False),
     Column("bytes", BigInteger, nullable=False),
@@ -735,7 +729,7 @@ product = Table(
     "product",
     metadata,
     Column("tenant_id", Id, primary_key=True),
-    Column("table_id", Id, primary_key=True),
+    Column("content_id", Id, primary_key=True),
     Column("product_id", String(200), primary_key=True),
     Column("fields", Json, nullable=False),
     Column("search", Text, nullable=False),  # its words, lower-case, each between two spaces
