@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from rollout.core.catalogue import Cost, Model, Price, SettledFrom, Usage
 from rollout.core.images import Finished, ImageRequest, size_of
@@ -39,7 +40,8 @@ def maximum_image_cost(model: Model, request: ImageRequest) -> Cost:
     """The worst case of a request: each picture at the dearest that it allows, and all that goes in. A
     byte-level tokenizer makes no more tokens than the prompt has bytes."""
     price = model.price
-    pictures = request.n * _cell(model, request.size, request.quality)
+    inputs = len(request.images) * price.per_input_image
+    pictures = inputs + request.n * picture_cost(model, request.size, request.quality)
     tokens = _maximum_tokens(model, request) if price.per_million else {}
     millionths = sum(count * _rate(price, unit) for unit, count in tokens.items() if count)
     return _cost(price, pictures * _MILLION + millionths, "estimate")
@@ -58,10 +60,10 @@ def _maximum_tokens(model: Model, request: ImageRequest) -> Mapping[str, int]:
 def actual_image_cost(model: Model, request: ImageRequest, finished: Finished) -> Cost:
     """By the vendor's usage; without one, or where pictures are what is paid for, by the price list, for the
     pictures that came, and never above the maximum."""
-    if finished.usage is not None and model.price.per_million:
+    if tells_cost(finished.usage, model):
         return usage_image_cost(model, finished.usage)
     maximum = maximum_image_cost(model, request)
-    asked = _cell(model, request.size, request.quality)
+    asked = picture_cost(model, request.size, request.quality)
     each = min(asked, _reported_cell(model, finished, asked))
     missing = max(0, request.n - len(finished.pictures))
     return Cost(
@@ -71,8 +73,15 @@ def actual_image_cost(model: Model, request: ImageRequest, finished: Finished) -
     )
 
 
+def tells_cost(usage: Usage | None, model: Model) -> TypeGuard[Usage]:
+    """Whether a usage says what to charge: in money, or in tokens that have a price."""
+    return usage is not None and bool(usage.usd_micro or model.price.per_million)
+
+
 def usage_image_cost(model: Model, usage: Usage) -> Cost:
     """What the vendor's usage comes to: also for a call that was refused after some work."""
+    if usage.usd_micro:
+        return Cost(usage.usd_micro, "usage", model.price.id)
     return _cost_of(model.price, image_lines(model.price, usage))
 
 
@@ -127,7 +136,7 @@ def rounded_up(lines: Iterable[CostLine]) -> int:
     return _micro(sum(line.millionths for line in lines))
 
 
-def _cell(model: Model, size: str | None, quality: str | None) -> int:
+def picture_cost(model: Model, size: str | None, quality: str | None) -> int:
     """Micro-dollars that one picture of this size and quality costs at most; `auto` and None mean the dearest
     the vendor picks."""
     size = model.auto_size if size in (None, "auto") else size
@@ -146,8 +155,10 @@ def _cell(model: Model, size: str | None, quality: str | None) -> int:
 
 
 def _reported_cell(model: Model, finished: Finished, otherwise: int) -> int:
+    if finished.size is None:
+        return otherwise
     try:
-        return _cell(model, finished.size, finished.quality)
+        return picture_cost(model, finished.size, finished.quality)
     except PriceUnknown:
         return otherwise
 

@@ -1,9 +1,9 @@
-"""Pictures without a vendor: drawn here, deterministic, honest, with usage as OpenAI counts it, and told to
-fail by the prompt.
+"""Pictures without a vendor: drawn here, deterministic, honest, with usage as their vendors count it, and told
+to fail by the prompt.
 
-Usage follows the vendor's published figures for gpt-image-1 (272, 1,056, 4,160 output tokens per 1024x1024
-pixels), which the seed's prices are bounded by. Failures: only those that the prompt asks for, and Rejected
-for an input picture that cannot be decoded.
+Usage follows OpenAI's published figures for gpt-image-1 (272, 1,056, 4,160 output tokens per 1024x1024
+pixels), and never exceeds what the model's price says one picture costs at most. Failures: only those that
+the prompt asks for, and Rejected for an input picture that cannot be decoded.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from rollout.core.catalogue import Model, Usage
 from rollout.core.guardrails import category_of
 from rollout.core.images import Finished, ImageRequest, Partial, Picture, size_of
 from rollout.core.input_images import InputImage
+from rollout.core.prices import picture_cost
 from rollout.core.steering import Steering
 from rollout.providers.base import Fault, ImageCall, Refused, Rejected
 from rollout.providers.sandbox.faults import Sleep, cut_short, spoil, steering_of, suffer
@@ -29,6 +30,7 @@ from rollout.providers.sandbox.works import Works
 
 _TOKENS_PER_PICTURE = {"low": 272, "medium": 1_056, "high": 4_160, "xhigh": 8_320, "max": 16_640}
 _TOKENS_PER_PARTIAL = 100
+_TOKENS_OF_THOUGHT = 200
 _UNIT_PIXELS = 1024 * 1024
 _TILE, _TOKENS_PER_TILE, _TOKENS_PER_INPUT, _MAX_TILES = 512, 129, 65, 16
 _AUTO_SIZES = ("1024x1024", "1536x1024", "1024x1536")
@@ -75,7 +77,8 @@ class SandboxImages:
     def make(self, call: ImageCall, steering: Steering) -> Finished:
         """The whole answer, with no fault but a refusal. Raises Refused, Rejected."""
         shape = _shape(call.request)
-        usage = None if steering.nousage else usage_of(call.model, call.request, steering)
+        untold = steering.nousage or call.model.usage == "none"
+        usage = None if untold else usage_of(call.model, call.request, steering)
         if steering.refuse or steering.flagged:
             made = steering.flagged == "output"
             raise Refused(
@@ -91,7 +94,7 @@ class SandboxImages:
             usage=usage,
             created=int(self._works.clock()),
             size=shape.size,
-            quality=shape.quality,
+            quality=shape.quality if shape.quality in call.model.qualities else None,
             background=shape.background,
             output_format=shape.output_format,
             vendor_request_id=_work_id(call.request),
@@ -209,16 +212,26 @@ def _auto_size(request: ImageRequest) -> tuple[int, int]:
 
 def usage_of(model: Model, request: ImageRequest, steering: Steering) -> Usage:
     """What the vendor would count for this request."""
-    rate = model.price.per_million.get("image_out", 0)
+    rates = model.price.per_million
+    rate = rates.get("image_out", 0)
     if steering.cost is not None and rate:
         return Usage(output=steering.cost * 1_000_000 // rate)
     shape = _shape(request)
     text_in = max(1, len(request.prompt.encode()) // 4)
-    image_in = sum(_input_tokens(image) for image in _inputs(request))
-    each = -(-_TOKENS_PER_PICTURE[shape.quality] * shape.width * shape.height // _UNIT_PIXELS)
+    image_in = sum(min(model.input_image_tokens, _input_tokens(image)) for image in _inputs(request))
+    each = -(-_TOKENS_PER_PICTURE.get(shape.quality, 0) * shape.width * shape.height // _UNIT_PIXELS)
+    if rate:
+        each = min(each, picture_cost(model, shape.size, shape.quality) * 1_000_000 // rate)
     each += request.partial_images * _TOKENS_PER_PARTIAL
     count = max(0, request.n - steering.fewer)
-    return Usage(input=text_in + image_in, output=count * each, text_in=text_in, image_in=image_in)
+    text_out = min(_TOKENS_OF_THOUGHT, model.max_tokens) if "text_out" in rates else 0
+    return Usage(
+        input=text_in + image_in,
+        output=count * each + text_out,
+        text_in=text_in,
+        image_in=image_in,
+        text_out=text_out,
+    )
 
 
 def _input_tokens(image: InputImage) -> int:
