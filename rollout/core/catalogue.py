@@ -48,7 +48,7 @@ class Price:
     `per_million`: unit (text_in, image_in, image_out, text_out for pictures; in, out, cache_write,
     cache_write_1h, cache_read for messages) -> micro-dollars per million tokens; none where a vendor is paid by
     the picture. `tiers` rise. `per_image`, by rising area: the price list, and the upper bound of what one
-    picture costs.
+    picture costs. `per_input_image`: what each picture costs that goes in, where that is not told in tokens.
     """
 
     id: str
@@ -57,6 +57,7 @@ class Price:
     per_million: Mapping[str, int] = field(default_factory=dict)
     tiers: tuple[Tier, ...] = ()
     per_image: tuple[Cell, ...] = ()
+    per_input_image: int = 0
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ class Resolved:
 class Usage:
     """What the vendor says was used, in tokens; for messages `input` excludes cached tokens (as Anthropic
     counts), and `cache_write` includes those written for an hour. `text_out` is the part of an image model's `output`
-    that is no picture."""
+    that is no picture. `usd_micro`: what it cost, where the vendor tells money."""
 
     input: int = 0
     output: int = 0
@@ -188,6 +189,7 @@ class Usage:
     cache_write: int = 0
     cache_write_1h: int = 0
     cache_read: int = 0
+    usd_micro: int = 0
 
 
 @dataclass(frozen=True)

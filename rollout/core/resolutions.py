@@ -7,7 +7,7 @@ import dataclasses
 from rollout.core.catalogue import Cost, Model, Usage
 from rollout.core.decisions import GENERATION
 from rollout.core.holds import Actual, Hold
-from rollout.core.prices import actual_message_cost, usage_image_cost
+from rollout.core.prices import actual_message_cost, tells_cost, usage_image_cost
 
 FIRST_PAUSE = 5
 LAST_LOOK = 5
@@ -27,7 +27,7 @@ def charge(hold: Hold, model: Model | None, images: int, usage: Usage | None) ->
     if model is None or usage is None:
         cost = reserved
     elif hold.feature == GENERATION:
-        cost = usage_image_cost(model, usage)
+        cost = usage_image_cost(model, usage) if tells_cost(usage, model) else reserved
     else:
         cost = actual_message_cost(model, usage, reserved)
     return Actual(cost, images, None if usage is None else dataclasses.asdict(usage), hold.upstream_id)

@@ -21,7 +21,7 @@ from rollout.core.feedback import make_handle
 from rollout.core.holds import Actual, StoredResult
 from rollout.core.images import Finished, ImageRequest, Picture
 from rollout.core.pictures import media_type_of
-from rollout.core.prices import actual_image_cost, usage_image_cost
+from rollout.core.prices import actual_image_cost, tells_cost, usage_image_cost
 from rollout.core.uses import StoredImage
 from rollout.db import images
 from rollout.db.engine import Tx
@@ -138,7 +138,8 @@ class Results:
         self, work: Work, held: Held, failed: Refused | NoPicture, result: StoredResult
     ) -> None:
         usage = failed.usage
-        cost = usage_image_cost(work.model, usage) if usage else Cost(0, "price_list", work.model.price.id)
+        unbilled = Cost(0, "price_list", work.model.price.id)
+        cost = usage_image_cost(work.model, usage) if tells_cost(usage, work.model) else unbilled
         actual = Actual(cost, 0, _usage(usage), failed.vendor_request_id or held.upstream_id)
         if isinstance(failed, Refused):
             event = noted(work.tenant_id, held.id, failed.category, failed.point, failed.vendor_code)
