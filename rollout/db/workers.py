@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -13,7 +15,7 @@ from rollout.db.tables import worker
 @dataclass(frozen=True)
 class WorkerRow:
     """Times in UTC epoch seconds unless their name ends in `_ms`; `stopped_at` None: not known to have
-    stopped."""
+    stopped. `breakers`: those that are open, by vendor."""
 
     id: str
     host: str
@@ -22,6 +24,7 @@ class WorkerRow:
     seen_at: int
     revision: int
     acknowledged_at_ms: int
+    breakers: Mapping[str, Any] | None = None
     stopped_at: int | None = None
 
 
