@@ -49,11 +49,13 @@ from rollout.services.adjustments import Adjustments
 from rollout.services.admission import Admission
 from rollout.services.alerts import Alerts
 from rollout.services.analyze import Analyze
+from rollout.services.asking import Asking
 from rollout.services.audit import AuditLog
 from rollout.services.change_requests import ChangeRequests
 from rollout.services.changes import Changes
 from rollout.services.client_features import ClientFeatures
 from rollout.services.controller import Controller
+from rollout.services.evaluate import Evaluate
 from rollout.services.events import Events
 from rollout.services.explain import Explain
 from rollout.services.features import Features
@@ -65,6 +67,7 @@ from rollout.services.flag_tokens import FlagTokens
 from rollout.services.flags import Flags
 from rollout.services.generate import Generate
 from rollout.services.grants import Grants
+from rollout.services.guardrails import Guardrails
 from rollout.services.ids import NewId, new_id
 from rollout.services.images import Images
 from rollout.services.imports import Imports
@@ -77,6 +80,7 @@ from rollout.services.models import Models
 from rollout.services.overview import Overview
 from rollout.services.passwords import Passwords
 from rollout.services.plans import Plans
+from rollout.services.refine import Refine
 from rollout.services.registry import Services
 from rollout.services.requests import Requests
 from rollout.services.resolutions import Resolutions, leave_job, reviewed
@@ -146,9 +150,13 @@ def build(
     vendors = providers.connect(settings, getproxies_environment()) if connect else providers.Disconnected()
     blobs = FileBlobs(settings.blob_folder)
     results = Results(blobs, new_id, secret=secret, retention_days=settings.retention_days)
+    analyze = Analyze(features, ledger, catalogue, vendors, new_id, secret=secret)
+    places = Admission(settings.places)
+    asking = Asking(analyze, places)
+    evaluate = Evaluate(database, asking)
     return Services(
         settings=settings,
-        admission=Admission(settings.places),
+        admission=places,
         database=database,
         changes=changes,
         jobs=queue,
@@ -196,10 +204,14 @@ def build(
             catalogue,
             vendors,
             results,
+            Refine(asking),
+            evaluate,
             new_id,
             secret=secret,
         ),
-        analyze=Analyze(features, ledger, catalogue, vendors, new_id, secret=secret),
+        analyze=analyze,
+        evaluate=evaluate,
+        guardrails=Guardrails(database, retention_days=settings.retention_days),
         images=Images(database, blobs, secret, clock, settings.url),
         feedback=Feedback(database, changes, secret, new_id, clock),
         usage=UsageReports(database),

@@ -46,15 +46,19 @@ from rollout.providers.sandbox.messages import SandboxMessages
 from rollout.providers.sandbox.works import Works
 from rollout.services.admission import Admission
 from rollout.services.analyze import Analyze
+from rollout.services.asking import Asking
 from rollout.services.changes import Changes
+from rollout.services.evaluate import Evaluate
 from rollout.services.features import Features
 from rollout.services.generate import Generate
+from rollout.services.guardrails import Guardrails
 from rollout.services.ids import first_id
 from rollout.services.images import Images as StoredImages
 from rollout.services.joins import Joins
 from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
 from rollout.services.models import Models
+from rollout.services.refine import Refine
 from rollout.services.results import Results
 from rollout.services.vendors import Vendors
 from rollout.services.workers import Workers
@@ -197,19 +201,23 @@ class Gateway:
         )
         self.folder = folder / "blobs"
         self.blobs = FileBlobs(self.folder)
-        self._wire()
-        self.app = self._app({"generation": 4, "analysis": 4, "stream": 1, **places})
+        self._wire({"generation": 4, "analysis": 4, "stream": 1, **places})
+        self.app = self._app()
         self.services.grants.add(doors.ALICE, "acme", GENERATION, "test")
         for meter in self.services.meters.page(tenant="acme", after=None, limit=100):
             self.services.meters.archive(doors.ALICE, meter.id, "each test sets its own")
         self.services.state.refresh()
 
-    def _wire(self) -> None:
+    def _wire(self, places: dict[str, int]) -> None:
         old, providers = self.services, OneVendor(self.vendor, self.clock)
+        self.places = Admission(places)
         catalogue = old.state.catalogue
         changes = Changes(self.database)
         switches = doors.switches_of(self.database, changes, self.ledger, Workers(self.database))
         features = Features(self.database, old.state, switches, clock=self.clock)
+        analyze = Analyze(features, self.ledger, catalogue, providers, self.new_id, secret=doors.SECRET)
+        asking = Asking(analyze, self.places)
+        evaluate = Evaluate(self.database, asking)
         self.services = SimpleNamespace(
             **{
                 **vars(old),
@@ -222,9 +230,9 @@ class Gateway:
                 "images": StoredImages(
                     self.database, self.blobs, doors.SECRET, self.clock, "https://gate.test"
                 ),
-                "analyze": Analyze(
-                    features, self.ledger, catalogue, providers, self.new_id, secret=doors.SECRET
-                ),
+                "analyze": analyze,
+                "evaluate": evaluate,
+                "guardrails": Guardrails(self.database, retention_days=RETENTION_DAYS),
                 "generate": Generate(
                     features,
                     self.ledger,
@@ -232,20 +240,22 @@ class Gateway:
                     catalogue,
                     providers,
                     Results(self.blobs, self.new_id, secret=doors.SECRET, retention_days=RETENTION_DAYS),
+                    Refine(asking),
+                    evaluate,
                     self.new_id,
                     secret=doors.SECRET,
                 ),
             }
         )
 
-    def _app(self, places: dict[str, int]) -> Flask:
+    def _app(self) -> Flask:
         app = Flask("gateway", static_folder=None)
         app.extensions["rollout"] = self.services
         app.config["MAX_CONTENT_LENGTH"] = 64_000_000
         requests.install(app)
         problems.install(app)
         pages.install(app)
-        admission.install(app, Admission(places))
+        admission.install(app, self.places)
         for routes in (openai, anthropic, models, images):
             app.register_blueprint(routes.routes)
         return app

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from rollout.core import rehearsal
 from rollout.core.catalogue import Cost, Resolved
 from rollout.core.decisions import GENERATION, Decision
+from rollout.core.extensions import Extensions
 from rollout.core.feedback import check_end_user
 from rollout.core.holds import HoldRequest
 from rollout.core.images import (
@@ -38,10 +39,12 @@ from rollout.providers.base import Images as ImagesPort
 from rollout.services import calls, upstream
 from rollout.services.calls import Call, Delivery, Opened, Told
 from rollout.services.catalogue import InForce
+from rollout.services.evaluate import Evaluate
 from rollout.services.features import Features
 from rollout.services.ids import NewId
 from rollout.services.joins import Joins
 from rollout.services.ledger import Held, Ledger
+from rollout.services.refine import Refine, longest
 from rollout.services.results import Delivered, Results, Work
 
 DEFAULT_MODEL = "gpt-image-2.5-flare"
@@ -56,6 +59,7 @@ class Asked:
     members: Mapping[str, Member]
     images: Sequence[Upload] = ()
     mask: Upload | None = None
+    extensions: Extensions = Extensions()
 
 
 @dataclass(frozen=True)
@@ -90,22 +94,26 @@ class Generate:
         catalogue: InForce,
         providers: Providers,
         results: Results,
+        refine: Refine,
+        evaluate: Evaluate,
         new_id: NewId,
         *,
         secret: bytes,
     ) -> None:
         self._features, self._ledger, self._joins, self._catalogue = features, ledger, joins, catalogue
         self._providers, self._results, self._new_id, self._secret = providers, results, new_id, secret
+        self._refine, self._evaluate = refine, evaluate
 
     def run(self, call: Call, asked: Asked) -> Delivered:
         """The pictures, made now or replayed. Raises RolloutError."""
         decision = calls.decide(self._features, call.identity, GENERATION)
         with upstream.outcome(decision) as outcome:
             accepted = self._accept(call, decision, asked)
-            work = accepted.work
             with self._begun(accepted) as held:
                 if isinstance(held, Delivered):
                     return held
+                accepted = self._dispatched(accepted, held)
+                work = accepted.work
                 outcome.dispatched(held.id, work.headers)
                 told, delivery = self._told(accepted, held)
                 with self._results.failures_settled(work, held), delivery.watched():
@@ -113,7 +121,8 @@ class Generate:
                     finished = upstream.send(work.model, lambda: port.generate(work.to_send))
                 delivered = self._results.settle(work, held, told, finished)
             self._check_not_withheld(accepted)
-            return delivered
+            with delivery.watched():
+                return self._evaluate.judged(call, decision, work, delivered)
 
     def stream(self, call: Call, asked: Asked) -> Opened[Preview | Delivered]:
         """Partial pictures, then the Delivered, which comes only once it is settled. Raises
@@ -129,12 +138,15 @@ class Generate:
                     yield held.told
                     yield held
                     return
+                accepted = self._dispatched(accepted, held)
                 outcome.dispatched(held.id, accepted.work.headers)
                 told, delivery = self._told(accepted, held)
                 yield told
                 finished = yield from self._passed_on(accepted, held, delivery)
                 delivered = self._results.settle(accepted.work, held, told, finished)
             self._check_not_withheld(accepted)
+            if asked.extensions.evaluate:
+                self._evaluate.judge_later(call, decision, accepted.work, delivered)
             yield delivered
 
     def _accept(self, call: Call, decision: Decision, asked: Asked) -> _Accepted:
@@ -155,8 +167,11 @@ class Generate:
             end_user=check_end_user(end_user) if end_user else None,
             to_send=ImageCall(resolved.model, request, call.upstream_user(self._secret, end_user)),
             headers=calls.headers(call, decision, resolved, vendor, request.warnings),
+            asked_for=request.prompt,
+            extensions=asked.extensions,
         )
-        return _Accepted(call, decision, resolved, maximum_image_cost(resolved.model, request), vendor, work)
+        dearest = longest(request) if asked.extensions.refine_prompt else request
+        return _Accepted(call, decision, resolved, maximum_image_cost(resolved.model, dearest), vendor, work)
 
     @contextlib.contextmanager
     def _begun(self, accepted: _Accepted) -> Iterator[Held | Delivered]:
@@ -164,14 +179,20 @@ class Generate:
         call = accepted.call
         if (joined := self._joins.find(call)) is not None:
             told = calls.told_again(joined.result, (), 0, joined.delivery)
-            yield self._results.replayed(call.tenant_id, joined.result, told)
+            yield self._evaluate.again(self._results.replayed(call.tenant_id, joined.result, told))
             return
         with self._ledger.hold(_hold_request(accepted), also=_recorded(accepted)) as held:
             if held.replay is None:
                 yield held
             else:
                 told = calls.told_again(held.replay, held.limits, held.now)
-                yield self._results.replayed(call.tenant_id, held.replay, told)
+                yield self._evaluate.again(self._results.replayed(call.tenant_id, held.replay, told))
+
+    def _dispatched(self, accepted: _Accepted, held: Held) -> _Accepted:
+        """What is sent, from now on: with the prompt that was refined, if that was asked for."""
+        work = self._refine.work(accepted.call, accepted.work)
+        held.dispatch()
+        return replace(accepted, work=work)
 
     def _passed_on(
         self, accepted: _Accepted, held: Held, delivery: Delivery
@@ -211,7 +232,7 @@ class Generate:
 def _hold_request(accepted: _Accepted) -> HoldRequest:
     work = accepted.work
     amounts: dict[Unit, int] = {"image": work.request.n}
-    return calls.hold_request(
+    request = calls.hold_request(
         accepted.call,
         accepted.decision,
         work.model,
@@ -220,6 +241,7 @@ def _hold_request(accepted: _Accepted) -> HoldRequest:
         amounts,
         work.end_user,
     )
+    return replace(request, dispatch=not work.extensions.refine_prompt)
 
 
 def _recorded(accepted: _Accepted) -> Callable[[Tx, str, int], None]:

@@ -18,6 +18,7 @@ from rollout.services.change_requests import ChangeRequests
 from rollout.services.changes import Changes
 from rollout.services.client_features import ClientFeatures
 from rollout.services.controller import Controller
+from rollout.services.evaluate import Evaluate
 from rollout.services.events import Events
 from rollout.services.explain import Explain
 from rollout.services.features import Features
@@ -29,6 +30,7 @@ from rollout.services.flag_tokens import FlagTokens
 from rollout.services.flags import Flags
 from rollout.services.generate import Generate
 from rollout.services.grants import Grants
+from rollout.services.guardrails import Guardrails
 from rollout.services.images import Images
 from rollout.services.imports import Imports
 from rollout.services.jobs import JobQueue
@@ -106,6 +108,8 @@ class Services:
     workers: Workers
     generate: Generate
     analyze: Analyze
+    evaluate: Evaluate
+    guardrails: Guardrails
     images: Images
     feedback: Feedback
     usage: UsageReports

@@ -17,6 +17,7 @@ import pybase64
 
 from rollout.blobs.base import Blobs
 from rollout.core.catalogue import Cost, Model, Usage
+from rollout.core.extensions import Extensions
 from rollout.core.feedback import make_handle
 from rollout.core.holds import Actual, StoredResult
 from rollout.core.images import Finished, ImageRequest, Picture
@@ -39,13 +40,17 @@ Record = Callable[[Tx, Sequence[StoredImage]], None]
 
 @dataclass(frozen=True)
 class Work:
-    """Pictures to be made, after every check; `headers` are those of its answer, `end_user` is whom the tenant serves."""
+    """Pictures to be made, after every check; `headers` are those of its answer, `end_user` is whom the tenant serves,
+    `asked_for` the prompt as the caller wrote it. `refined`: what came of rewriting it, where that was asked for."""
 
     tenant_id: str
     generation_id: str
     end_user: str | None
     to_send: ImageCall
     headers: Mapping[str, str]
+    asked_for: str
+    extensions: Extensions = Extensions()
+    refined: Mapping[str, Any] | None = None
 
     @property
     def model(self) -> Model:
@@ -58,12 +63,20 @@ class Work:
 
 @dataclass(frozen=True)
 class Delivered:
-    """Finished pictures: `result` as it is stored, and by sha256 the base64 text of what it refers to."""
+    """Finished pictures: `result` as it is stored, and by sha256 the base64 text of what it refers to. `evaluation`: what was
+    found of them, where that was asked for and waited for."""
 
     tenant_id: str
     result: StoredResult
     told: Told
     pictures: Mapping[str, bytes]
+    evaluation: Mapping[str, Any] | None = None
+
+    @property
+    def extensions(self) -> dict[str, Any]:
+        """What came of the extensions that were asked for, by name."""
+        found = {"refine_prompt": self.result.body.get("refine_prompt"), "evaluate": self.evaluation}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class Results:
@@ -187,7 +200,8 @@ def _result_body(
     work: Work, finished: Finished, kept: Sequence[StoredImage], expires_at: int
 ) -> dict[str, Any]:
     """What is stored for replays; from it, and from it alone, every answer is rendered."""
-    revised = [picture.revised_prompt for picture in finished.pictures]
+    refined = (work.refined or {}).get("prompt")
+    revised = [picture.revised_prompt or refined for picture in finished.pictures]
     return {
         "generation": work.generation_id,
         "operation": work.request.operation,
@@ -203,4 +217,6 @@ def _result_body(
         "output_format": finished.output_format,
         "usage": _usage(finished.usage),
         "expires_at": expires_at,
+        "refine_prompt": work.refined,
+        "evaluate": work.extensions.evaluate,
     }

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 from flask import Blueprint, Response
 
-from rollout.core.images import Member, Operation
+from rollout.core.extensions import split_extensions
+from rollout.core.images import Operation
 from rollout.errors import InvalidRequest
 from rollout.services.calls import Call
 from rollout.services.generate import Asked, Preview
@@ -31,7 +32,8 @@ EVENTS: Mapping[Operation, str] = {"generate": "image_generation", "edit": "imag
 @admitted("generation")
 def generate_images() -> Response:
     body = json_body(LARGEST_PROMPT_BODY)
-    return _answer(headers.call(body.content), Asked("generate", _own_members(body.members)))
+    members, extensions = split_extensions(body.members)
+    return _answer(headers.call(body.content), Asked("generate", members, extensions=extensions))
 
 
 @routes.post("/images/edits")
@@ -61,43 +63,8 @@ def _edit(body: FormBody) -> Asked:
         )
     if len(masks) > 1:
         raise InvalidRequest("`mask` was sent more than once.", param="mask", remedy="Send one mask.")
-    return Asked("edit", _own_members(body.fields), images, masks[0] if masks else None)
-
-
-def _own_members(members: Mapping[str, Member]) -> dict[str, Member]:
-    """All members but our own extensions, which no vendor sees. Raises InvalidRequest for one that is asked for."""
-    for name, value in _extensions(members).items():
-        if name not in ("refine_prompt", "evaluate"):
-            raise InvalidRequest(
-                f"`rollout.{name[:100]}` is not an extension of this service.", param=f"rollout.{name[:100]}"
-            )
-        if bytes(value).strip() not in (b"false", b"null"):
-            raise InvalidRequest(
-                f"`rollout.{name}` is not offered here.",
-                param=f"rollout.{name}",
-                remedy=f"Leave out rollout.{name}.",
-            )
-    return {
-        name: value
-        for name, value in members.items()
-        if name != "rollout" and not name.startswith("rollout[")
-    }
-
-
-def _extensions(members: Mapping[str, Member]) -> dict[str, Member]:
-    """`{"rollout": {"evaluate": true}}`, or `rollout[evaluate]=true` in a form."""
-    found = {
-        name[8:-1]: value
-        for name, value in members.items()
-        if name.startswith("rollout[") and name.endswith("]")
-    }
-    sent = members.get("rollout")
-    if sent is None or bytes(sent) == b"null":
-        return found
-    try:
-        return found | msgspec.json.decode(sent, type=dict[str, msgspec.Raw])
-    except msgspec.DecodeError:
-        raise InvalidRequest("`rollout` must be an object.", param="rollout") from None
+    members, extensions = split_extensions(body.fields)
+    return Asked("edit", members, images, masks[0] if masks else None, extensions)
 
 
 def _body(delivered: Delivered) -> bytes:
@@ -107,6 +74,7 @@ def _body(delivered: Delivered) -> bytes:
         "data": [_picture(delivered, image) for image in result["images"]],
         "usage": _usage(result["usage"]),
         **_told_by_vendor(result),
+        "rollout": delivered.extensions or None,
     }
     return msgspec.json.encode({name: value for name, value in shown.items() if value is not None})
 
