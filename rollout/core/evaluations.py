@@ -48,10 +48,10 @@ class Evaluation:
     run: int | None
     model: str
     judge: str
-    scores: Mapping[str, Any] | None
-    score: float | None
-    skipped: str | None
-    created_at: int
+    scores: Mapping[str, Any] | None = None
+    score: float | None = None
+    skipped: str | None = None
+    created_at: int = 0
 
 
 UNFINISHED = "unfinished"

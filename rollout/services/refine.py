@@ -10,6 +10,7 @@ import msgspec
 from rollout.core.images import ImageRequest
 from rollout.services.asking import Asking, Skipped, load
 from rollout.services.calls import Call
+from rollout.services.results import Work
 
 MAX_BYTES = 4_000
 """UTF-8 bytes of a rewritten prompt: what is reserved for one."""
@@ -23,8 +24,18 @@ class Refine:
     def __init__(self, asking: Asking) -> None:
         self._asking, self._question = asking, load("refine")
 
-    def prompt(self, call: Call, prompt: str) -> dict[str, Any]:
-        """`{"prompt", "model"}`, or `{"skipped": reason}`; never raises for what becomes of the question."""
+    def work(self, call: Call, work: Work) -> Work:
+        """The work with the prompt that Claude made of it, where that was asked for; never raises for what becomes of the
+        question. To be done once, in the work's hold and before it is dispatched."""
+        if not work.extensions.refine_prompt:
+            return work
+        refined, request = self._refined(call, work.request.prompt), work.request
+        if "prompt" in refined:
+            request = replace(request, prompt=refined["prompt"])
+        return replace(work, to_send=replace(work.to_send, request=request), refined=refined)
+
+    def _refined(self, call: Call, prompt: str) -> dict[str, Any]:
+        """`{"prompt", "model"}`, or `{"skipped": reason}`."""
         draft = {"type": "text", "text": f"<draft>{prompt}</draft>"}
         try:
             refined = self._asking.ask(call, self._question, [draft], _Refined).prompt.strip()
