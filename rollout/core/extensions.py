@@ -23,6 +23,9 @@ class Extensions:
     evaluate: bool = False
 
 
+NONE = Extensions()
+
+
 def split_extensions(members: Mapping[str, Member]) -> tuple[dict[str, Member], Extensions]:
     """The members for the vendor, and what was asked of us. Raises InvalidRequest."""
     names, asked = {field.name for field in fields(Extensions)}, {}

@@ -16,7 +16,7 @@ import msgspec
 from rollout.core import rehearsal
 from rollout.core.catalogue import Cost, Resolved
 from rollout.core.decisions import GENERATION, Decision
-from rollout.core.extensions import Extensions
+from rollout.core.extensions import NONE, Extensions
 from rollout.core.feedback import check_end_user
 from rollout.core.holds import HoldRequest
 from rollout.core.images import (
@@ -59,7 +59,7 @@ class Asked:
     members: Mapping[str, Member]
     images: Sequence[Upload] = ()
     mask: Upload | None = None
-    extensions: Extensions = Extensions()
+    extensions: Extensions = NONE
 
 
 @dataclass(frozen=True)

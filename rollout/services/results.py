@@ -17,7 +17,7 @@ import pybase64
 
 from rollout.blobs.base import Blobs
 from rollout.core.catalogue import Cost, Model, Usage
-from rollout.core.extensions import Extensions
+from rollout.core.extensions import NONE, Extensions
 from rollout.core.feedback import make_handle
 from rollout.core.holds import Actual, StoredResult
 from rollout.core.images import Finished, ImageRequest, Picture
@@ -49,7 +49,7 @@ class Work:
     to_send: ImageCall
     headers: Mapping[str, str]
     asked_for: str
-    extensions: Extensions = Extensions()
+    extensions: Extensions = NONE
     refined: Mapping[str, Any] | None = None
 
     @property
