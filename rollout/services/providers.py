@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rollout.core.catalogue import Model
+from rollout.core.moderations import VENDOR
 from rollout.providers.base import Chats, Images, LookUp, Messages, Moderations, NotSent, Tasks
 from rollout.settings import Settings
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:  # it imports what is imported only for vendors that are confi
     from rollout.providers.transport import Line
 
 SANDBOX = "sandbox"
+MODERATIONS = (VENDOR, "moderations")
+"""Who moderates: a vendor and a wire of its own, for no model of the catalogue."""
+
 _NO_KEY = "sandbox"  # what is sent to a base URL that was configured without a key
 
 Build = Callable[["Line", str, str], Any]
@@ -33,6 +37,8 @@ class Sandboxes:
 
     images: Images
     messages: Messages
+    chats: Chats
+    moderations: Moderations
 
 
 class Wired:
@@ -60,10 +66,10 @@ class Wired:
         raise NotSent("no vendor of tasks")
 
     def chats(self, model: Model, *, test: bool) -> tuple[str, Chats]:
-        raise NotSent("no vendor of chat completions")
+        return self._port(model, self._sandbox.chats, test=test)
 
     def moderations(self, *, test: bool) -> tuple[str, Moderations]:
-        raise NotSent("no vendor of moderations")
+        return self._port_of(MODERATIONS, self._sandbox.moderations, test=test)
 
     def answers(self, model: Model) -> bool:
         return self._stands_in or (model.vendor, model.wire) in self._ports
@@ -72,11 +78,14 @@ class Wired:
         return self._look_ups.get(vendor)
 
     def _port(self, model: Model, sandbox: Any, *, test: bool) -> tuple[str, Any]:
-        port = None if test else self._ports.get((model.vendor, model.wire))
+        return self._port_of((model.vendor, model.wire), sandbox, test=test)
+
+    def _port_of(self, which: tuple[str, str], sandbox: Any, *, test: bool) -> tuple[str, Any]:
+        port = None if test else self._ports.get(which)
         if port is not None:
-            return model.vendor, port
+            return which[0], port
         if not test and not self._stands_in:
-            raise NotSent(f"no credential for {model.vendor} and ROLLOUT_SANDBOX is off")
+            raise NotSent(f"no credential for {which[0]} and ROLLOUT_SANDBOX is off")
         return SANDBOX, sandbox
 
 
@@ -101,14 +110,18 @@ class Disconnected:
 def connect(settings: Settings, proxies: Mapping[str, str] | None = None) -> Wired:
     """Build the clients of every vendor that has a key or a base URL, and the sandbox for the rest as
     `ROLLOUT_SANDBOX` says. `proxies`: see `transport.open_line`."""
+    from rollout.providers.sandbox.chats import SandboxChats
     from rollout.providers.sandbox.images import SandboxImages
     from rollout.providers.sandbox.messages import SandboxMessages
+    from rollout.providers.sandbox.moderations import SandboxModerations
     from rollout.providers.sandbox.works import Works
 
     hang_seconds, works = settings.upstream_read_seconds, Works(time.time)
     sandbox = Sandboxes(
         SandboxImages(works, time.sleep, hang_seconds),
         SandboxMessages(works, time.sleep, hang_seconds),
+        SandboxChats(works, time.sleep, hang_seconds),
+        SandboxModerations(time.sleep, hang_seconds),
     )
     look_ups: dict[str, LookUp] = {SANDBOX: works}
     if settings.sandbox_url:
@@ -144,8 +157,45 @@ def _anthropic(line: Line, key: str, url: str) -> Messages:
     return AnthropicMessages(key, url, line)
 
 
+def _chats(default_url: str = "", suffix: str = "") -> Build:
+    """Of a vendor at `default_url`; of one without it the setting names the host, whose address lacks the `suffix`."""
+
+    def build(line: Line, key: str, url: str) -> Chats:
+        from rollout.providers.openai_chat import OpenAIChats
+
+        return OpenAIChats(key, (url or default_url) + suffix, line)
+
+    return build
+
+
+def _moderations(line: Line, key: str, url: str) -> Moderations:
+    from rollout.providers.moderations import OpenAIModerations
+
+    return OpenAIModerations(key, url, line)
+
+
+def _gemini(line: Line, key: str, url: str) -> Images:
+    from rollout.providers.gemini import GeminiImages
+
+    return GeminiImages(key, url, line)
+
+
+def _nova(line: Line, key: str, url: str) -> Images:
+    from rollout.providers.nova import NovaImages
+
+    return NovaImages(key, url, line)
+
+
 VENDORS: Mapping[str, Mapping[str, Build]] = {
-    "openai": {"openai_images": _openai_images},
+    "openai": {
+        "openai_images": _openai_images,
+        "openai_chat": _chats("https://api.openai.com/v1"),
+        MODERATIONS[1]: _moderations,
+    },
     "anthropic": {"anthropic": _anthropic},
+    "xai": {"openai_chat": _chats("https://api.x.ai/v1")},
+    "cometapi": {"openai_chat": _chats("https://api.cometapi.com", "/v1")},
+    "llama": {"openai_chat": _chats()},
+    "compatible": {"openai_chat": _chats()},
 }
 """By vendor, whose settings are `<VENDOR>_API_KEY` and `<VENDOR>_BASE_URL`, the wires that it speaks."""

@@ -8,7 +8,7 @@ from typing import Protocol
 from flask import Blueprint, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from rollout.api.sandbox import anthropic, models, openai_images
+from rollout.api.sandbox import anthropic, gemini, models, nova, openai_images
 from rollout.api.sandbox.door import close_socket, request_id, send
 from rollout.services.sandbox.bench import Bench, ConnectionDropped, Refusal, Reply, json_reply
 
@@ -23,8 +23,9 @@ class Wire(Protocol):
     def routes(self, blueprint: Blueprint, bench: Bench) -> None: ...
 
 
-WIRES: tuple[Wire, ...] = (anthropic, openai_images)
+WIRES: tuple[Wire, ...] = (anthropic, openai_images, gemini, nova)
 _JOURNAL = "/sandbox/journal"
+_ID_HEADERS = ("x-request-id", "request-id", "x-amzn-requestid")
 _KEY_HEADERS = ("x-api-key", "x-goog-api-key")
 _SCHEMES = ("bearer ", "aws4-hmac-sha256 ")
 
@@ -54,7 +55,8 @@ def _remember_requests(routes: Blueprint, bench: Bench) -> None:
     @routes.after_app_request
     def name_request(response: Response) -> Response:
         if "request_id" in g:
-            response.headers["x-request-id"] = response.headers["request-id"] = g.request_id
+            for name in _ID_HEADERS:
+                response.headers[name] = g.request_id
         return response
 
 
