@@ -1,8 +1,10 @@
-"""Example values for JSON schemas: what the sandbox answers where a model would be told to fill one."""
+"""JSON schemas: whether a value fits one, and example values, which the sandbox answers where a model would be told to
+fill one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
@@ -20,19 +22,99 @@ _FORMATS = {
     "ipv6": "2001:db8::1",
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "object": (Mapping,),
+    "array": (list,),
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "null": (type(None),),
+}
+
+Known = Mapping[str, Sequence[Any]]
+"""By the name of a property, values that are true of it; the first that fits is taken."""
 
 
-def example(schema: Any) -> Any:
-    """A value that the schema accepts: the smallest there is, but with every property that is declared.
+def faults(schema: Mapping[str, Any], value: Any, path: str = "") -> Iterator[str]:
+    """What is wrong with `value`, a sentence each.
+
+    Understands what vendors enforce of a structured output: type, enum, const, properties, required,
+    additionalProperties, items, anyOf.
+    """
+    where = path or "the answer"
+    if "anyOf" in schema and all(any(faults(one, value, path)) for one in schema["anyOf"]):
+        yield f"{where} fits none of the ways that are allowed"
+    if "enum" in schema and value not in schema["enum"]:
+        yield f"{where} is not one of the allowed values"
+    if "const" in schema and value != schema["const"]:
+        yield f"{where} is not {schema['const']!r}"
+    kinds = schema.get("type", [])
+    if kinds and not any(_is(value, kind) for kind in ([kinds] if isinstance(kinds, str) else kinds)):
+        yield f"{where} is not of type {kinds}"
+    elif isinstance(value, Mapping):
+        yield from _faults_of_members(schema, value, path)
+    elif isinstance(value, list) and "items" in schema:
+        for index, item in enumerate(value):
+            yield from faults(schema["items"], item, f"{path}[{index}]")
+
+
+def _is(value: Any, kind: str) -> bool:
+    """JSON has one kind of number, and true is none."""
+    if isinstance(value, bool):
+        return kind == "boolean"
+    whole = isinstance(value, float) and value.is_integer()
+    return isinstance(value, _TYPES[kind]) or (kind == "integer" and whole)
+
+
+def _faults_of_members(schema: Mapping[str, Any], value: Mapping[str, Any], path: str) -> Iterator[str]:
+    properties = schema.get("properties", {})
+    for name in schema.get("required", ()):
+        if name not in value:
+            yield f"{path}.{name} is missing"
+    for name, item in value.items():
+        if name in properties:
+            yield from faults(properties[name], item, f"{path}.{name}")
+        elif schema.get("additionalProperties") is False:
+            yield f"{path}.{name} is not expected"
+
+
+def check(schema: Any) -> None:
+    """Raises ValueError for what is no schema: no object, an unknown `type`, properties that are none."""
+    if not isinstance(schema, Mapping):
+        raise ValueError("a schema is an object")
+    kinds = schema.get("type", [])
+    for kind in kinds if isinstance(kinds, list) else [kinds]:
+        if not isinstance(kind, str) or kind not in _TYPES:
+            raise ValueError(f"there is no type {kind!r}")
+    properties = schema.get("properties", {})
+    if not isinstance(properties, Mapping):
+        raise ValueError("properties is an object")
+    for inner in (*properties.values(), schema.get("items", {})):
+        if not isinstance(inner, bool):
+            check(inner)
+
+
+@dataclass(frozen=True)
+class _Document:
+    """The whole schema, into which `$ref` points, and what is known."""
+
+    schema: Any
+    known: Known
+
+
+def example(schema: Any, known: Known | None = None) -> Any:
+    """A value that the schema accepts: the smallest there is, but with every property that is declared, and what is
+    `known`.
 
     Understands type, enum, const, default, properties, items, prefixItems, bounds, format, anyOf, oneOf,
     allOf, $ref into the document. Not `pattern` and `not`: structured outputs of the vendors do not enforce
     them either.
     """
-    return _example(schema, schema, 0)
+    return _example(schema, _Document(schema, known or {}), 0)
 
 
-def _example(schema: Any, root: Any, depth: int) -> Any:
+def _example(schema: Any, root: _Document, depth: int) -> Any:
     if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
         return None
     schema = _resolved(schema, root)
@@ -50,7 +132,7 @@ def _example(schema: Any, root: Any, depth: int) -> Any:
     return _by_type(schema, root, depth)
 
 
-def _by_type(schema: Mapping[str, Any], root: Any, depth: int) -> Any:
+def _by_type(schema: Mapping[str, Any], root: _Document, depth: int) -> Any:
     kind = schema.get(
         "type", "object" if "properties" in schema else "array" if "items" in schema else "string"
     )
@@ -65,17 +147,26 @@ def _by_type(schema: Mapping[str, Any], root: Any, depth: int) -> Any:
     return {"boolean": True, "null": None}.get(kind, _text(schema))
 
 
-def _object(schema: Mapping[str, Any], root: Any, depth: int) -> dict[str, Any]:
+def _object(schema: Mapping[str, Any], root: _Document, depth: int) -> dict[str, Any]:
     properties = schema.get("properties", {})
     required = schema.get("required", [])
     wanted = {
         name: inner for name, inner in properties.items() if depth < _MAX_DEPTH // 2 or name in required
     }
     wanted.update({name: {"type": "string"} for name in required if name not in properties})
-    return {name: _example(inner, root, depth + 1) for name, inner in wanted.items()}
+    return {name: _property(name, inner, root, depth + 1) for name, inner in wanted.items()}
 
 
-def _array(schema: Mapping[str, Any], root: Any, depth: int) -> list[Any]:
+def _property(name: str, schema: Any, root: _Document, depth: int) -> Any:
+    """What is known of it and fits, else an example."""
+    if isinstance(schema, Mapping):
+        for value in root.known.get(name, ()):
+            if not any(faults(_resolved(schema, root), value)):
+                return value
+    return _example(schema, root, depth)
+
+
+def _array(schema: Mapping[str, Any], root: _Document, depth: int) -> list[Any]:
     fixed = [_example(inner, root, depth + 1) for inner in schema.get("prefixItems", ())]
     most = schema.get("maxItems", 1 if depth < _MAX_DEPTH // 2 else 0)
     count = max(schema.get("minItems", 0), min(1, most)) if "items" in schema else schema.get("minItems", 0)
@@ -101,11 +192,11 @@ def _text(schema: Mapping[str, Any]) -> str:
     return (text if len(text) >= least else (_WORD * (least // len(_WORD) + 1))[:least])[:most]
 
 
-def _resolved(schema: Mapping[str, Any], root: Any) -> Mapping[str, Any]:
+def _resolved(schema: Mapping[str, Any], root: _Document) -> Mapping[str, Any]:
     """The schema with its local `$ref` followed and the members of `allOf` merged in."""
     for _ in range(_MAX_DEPTH):
         if isinstance(schema.get("$ref"), str):
-            target = _at(root, schema["$ref"])
+            target = _at(root.schema, schema["$ref"])
             schema = {**target, **{name: value for name, value in schema.items() if name != "$ref"}}
         elif schema.get("allOf"):
             schema = _merged(schema)
