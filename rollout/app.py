@@ -24,7 +24,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 import admin
 from rollout import jobs
 from rollout.api import docs, feedback_page, ofrep, ops
-from rollout.api.compat import anthropic, models, openai
+from rollout.api.compat import anthropic, chat, models, moderations, openai
 from rollout.api.native import (
     access_requests,
     features,
@@ -53,6 +53,7 @@ from rollout.services.asking import Asking
 from rollout.services.audit import AuditLog
 from rollout.services.change_requests import ChangeRequests
 from rollout.services.changes import Changes
+from rollout.services.chat import Chat
 from rollout.services.client_features import ClientFeatures
 from rollout.services.controller import Controller
 from rollout.services.evaluate import Evaluate
@@ -77,6 +78,7 @@ from rollout.services.keys import Keys
 from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
 from rollout.services.models import Models
+from rollout.services.moderations import Moderations
 from rollout.services.overview import Overview
 from rollout.services.passwords import Passwords
 from rollout.services.plans import Plans
@@ -210,6 +212,8 @@ def build(
             secret=secret,
         ),
         analyze=analyze,
+        chat=Chat(features, ledger, catalogue, vendors, new_id, secret=secret),
+        moderations=Moderations(features, vendors),
         evaluate=evaluate,
         guardrails=Guardrails(database, retention_days=settings.retention_days),
         images=Images(database, blobs, secret, clock, settings.url),
@@ -251,6 +255,8 @@ def create_app(services: Services) -> Flask:
     for routes in (
         openai,
         anthropic,
+        chat,
+        moderations,
         models,
         me,
         features,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -89,6 +90,13 @@ def _certificates(value: str) -> str:
     except OSError as error:
         raise ValueError(f"must name a readable PEM file of certificates: {error}") from None
     return value.strip()
+
+
+def _hosts(value: str) -> str:
+    names = [name.strip().lower() for name in value.split(",") if name.strip()]
+    if not all(re.fullmatch(r"\.?[a-z0-9-]+(\.[a-z0-9-]+)+", name) for name in names):
+        raise ValueError("must be names of hosts, separated by commas")
+    return ",".join(names)
 
 
 def _blobs(value: str) -> str:
@@ -227,6 +235,11 @@ class Settings:
         _certificates,
         "PEM file of authorities that vendors' certificates may be of, beside the public ones.",
     )
+    upstream_picture_hosts: str = _setting(
+        ".cometapi.com,.discordapp.com,.discordapp.net,.midjourney.com",
+        _hosts,
+        "Whence pictures are fetched that vendors answer with by address: hosts, by commas; `.example.com` is all below it.",
+    )
     blobs: str = _setting("", _blobs, "Where pictures are kept; default: `blobs` in `HOME`.")
     retention_days: int = _setting(30, _whole(1, 3650), "How long pictures and results are kept.")
     secret_key: str = _setting(
@@ -304,6 +317,16 @@ class Settings:
             )
         if self.upstream_connect_seconds > self.upstream_read_seconds:
             problems.append("ROLLOUT_UPSTREAM_CONNECT_SECONDS must not exceed ROLLOUT_UPSTREAM_READ_SECONDS")
+        problems += [
+            f"ROLLOUT_{name}_API_KEY is a key for a host that nobody names: set ROLLOUT_{name}_BASE_URL"
+            for name in ("LLAMA", "COMPATIBLE")
+            if getattr(self, f"{name.lower()}_api_key") and not getattr(self, f"{name.lower()}_base_url")
+        ]
+        problems += [
+            f"{variable(vendor)}_BASE_URL is required with {variable(vendor)}_API_KEY: there is no address of their own"
+            for vendor in ("llama", "compatible")
+            if getattr(self, f"{vendor}_api_key") and not getattr(self, f"{vendor}_base_url")
+        ]
         return problems + (self._problems_with_unleash() if self.has_upstream else [])
 
     def _problems_with_unleash(self) -> list[str]:

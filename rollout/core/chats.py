@@ -12,13 +12,11 @@ from typing import Any
 
 import msgspec
 
-from rollout.core.inline_pictures import check_address, check_base64, check_media_type, no_files, text_of
+from rollout.core.inline_pictures import check_image_url, no_files
 from rollout.core.members import asked_for, decode_at, member
 from rollout.errors import InvalidRequest, PriceUnknown
 
 MOST_CHOICES = 128
-_DATA, _BASE64 = b"data:", b";base64"
-_URL = "a data: URL with base64, or an http(s) address"
 _FREE_PARTS = ("text", "refusal")
 _OWN_TOOLS = ("function", "custom")
 _UNPRICED: Mapping[str, tuple[bytes, ...]] = {
@@ -55,10 +53,6 @@ class _Message(msgspec.Struct):
 class _Part(msgspec.Struct):
     type: str
     image_url: msgspec.Raw = msgspec.Raw(b"null")
-
-
-class _ImageURL(msgspec.Struct):
-    url: msgspec.Raw
 
 
 class _Tool(msgspec.Struct):
@@ -165,20 +159,4 @@ def _picture(part: _Part, path: str) -> int | None:
             param=path,
             remedy="Send text and image_url.",
         )
-    image = decode_at(part.image_url, _ImageURL, f"{path}.image_url", "an object with a `url`")
-    param = f"{path}.image_url.url"
-    url = text_of(image.url, param, _URL)
-    if url[: len(_DATA)].lower() != _DATA:
-        check_address(url.decode(), param)
-        return 0
-    _check_data_url(url, param)
-    return len(memoryview(image.url))
-
-
-def _check_data_url(url: bytes, param: str) -> None:
-    head, comma, data = url.partition(b",")
-    if not comma or not head.lower().endswith(_BASE64):
-        raise InvalidRequest(f"`{param}` must be {_URL}.", param=param)
-    declared = head[len(_DATA) :].partition(b";")[0].decode().lower()
-    check_media_type(declared, param)
-    check_base64(data, declared, param, param)
+    return check_image_url(part.image_url, f"{path}.image_url")

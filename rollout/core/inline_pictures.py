@@ -18,7 +18,13 @@ from rollout.errors import InvalidRequest
 MAX_EDGE = 8_000
 MEDIA_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 _HEAD_CHARACTERS = 128 * 1024
+_DATA, _BASE64 = b"data:", b";base64"
+_URL = "a data: URL with base64, or an http(s) address"
 _HTTP_URL = re.compile(r"https?://[^\s/]+\S*", re.IGNORECASE)
+
+
+class _ImageURL(msgspec.Struct):
+    url: msgspec.Raw
 
 
 def check_address(url: str, param: str) -> None:
@@ -45,6 +51,24 @@ def check_base64(data: bytes, declared: str, param: str, type_param: str) -> Non
         raise InvalidRequest(
             f"`{param}` is {width}x{height} pixels; at most {MAX_EDGE} an edge.", param=param
         )
+
+
+def check_image_url(image_url: msgspec.Raw, path: str) -> int:
+    """OpenAI's `{"url": ..}`: a data: URL or an address. How many bytes of the body its base64 is. Raises
+    InvalidRequest."""
+    url = decode_at(image_url, _ImageURL, path, "an object with a `url`").url
+    param = f"{path}.url"
+    text = text_of(url, param, _URL)
+    if text[: len(_DATA)].lower() != _DATA:
+        check_address(text.decode(), param)
+        return 0
+    head, comma, data = text.partition(b",")
+    if not comma or not head.lower().endswith(_BASE64):
+        raise InvalidRequest(f"`{param}` must be {_URL}.", param=param)
+    declared = head[len(_DATA) :].partition(b";")[0].decode().lower()
+    check_media_type(declared, param)
+    check_base64(data, declared, param, param)
+    return len(memoryview(url))
 
 
 def text_of(data: msgspec.Raw, param: str, expected: str) -> bytes:

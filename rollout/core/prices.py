@@ -20,7 +20,7 @@ _MILLION = 1_000_000
 _PROMPT_OVERHEAD_TOKENS = 100  # what a vendor wraps around a prompt
 _PARTIAL_IMAGE_TOKENS = 100  # billed for each partial image; source: the OpenAI image generation guide
 _MESSAGE_OVERHEAD_TOKENS = 2_000  # system text that the vendor adds for tools and structured outputs
-_MESSAGE_IMAGE_TOKENS = 5_000  # the most for one picture; source: Anthropic vision guide (4,784), rounded up
+_MESSAGE_IMAGE_TOKENS = 5_000  # the most for one picture where the row says nothing; source: Anthropic vision guide (4,784), rounded up
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,9 @@ def maximum_message_cost(model: Model, text_bytes: int, max_tokens: int, cache: 
     Args: `images` counts pictures, and what may be as large as many (`core.analyses.MessageRequest.images`);
     no input exceeds the context.
     """
-    bound = text_bytes + _MESSAGE_OVERHEAD_TOKENS + images * _MESSAGE_IMAGE_TOKENS
+    bound = (
+        text_bytes + _MESSAGE_OVERHEAD_TOKENS + images * (model.input_image_tokens or _MESSAGE_IMAGE_TOKENS)
+    )
     tokens_in = min(bound, model.max_input_tokens) if model.max_input_tokens else bound
     rates = _rates(model.price, tokens_in)
     units = ("in", "cache_write", "cache_write_1h") if cache else ("in",)
@@ -119,15 +121,17 @@ def actual_message_cost(model: Model, usage: Usage | None, maximum: Cost) -> Cos
 
 
 def message_lines(price: Price, usage: Usage) -> list[CostLine]:
-    """The same for a message; all of it by the tier that its input reaches."""
+    """The same for a message; all of it by the tier that its input reaches. What was read from a cache that has no
+    price of its own is input."""
     rates = _rates(price, usage.input + usage.cache_write + usage.cache_read)
+    rates = {"cache_read": rates.get("in", 0), **rates}
     tokens = {"in": usage.input, "out": usage.output}
-    if usage.cache_write or usage.cache_read:
-        tokens |= {
-            "cache_write": usage.cache_write - usage.cache_write_1h,
-            "cache_write_1h": usage.cache_write_1h,
-            "cache_read": usage.cache_read,
-        }
+    cached = {
+        "cache_write": usage.cache_write - usage.cache_write_1h,
+        "cache_write_1h": usage.cache_write_1h,
+        "cache_read": usage.cache_read,
+    }
+    tokens |= {unit: count for unit, count in cached.items() if count}
     return [CostLine(unit, count, _unit(price, rates, unit)) for unit, count in tokens.items()]
 
 

@@ -21,7 +21,7 @@ class _Block(msgspec.Struct):
 
 class _Message(msgspec.Struct):
     role: str
-    content: str | list[_Block]
+    content: str | list[_Block] | None = None
 
 
 def check(prompt: str, decision_id: str) -> None:
@@ -50,7 +50,7 @@ def message_prompt(members: Mapping[str, msgspec.Raw]) -> str:
     content = next((message.content for message in reversed(messages) if message.role == "user"), "")
     if isinstance(content, str):
         return content
-    return next((block.text for block in content if block.text), "")
+    return next((block.text for block in content or () if block.text), "")
 
 
 def _rehearsed(kind: type[RolloutError], decision_id: str) -> RolloutError:

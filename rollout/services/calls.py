@@ -166,15 +166,19 @@ def headers(
     call: Call, decision: Decision, resolved: Resolved, vendor: str, warnings: Sequence[str]
 ) -> dict[str, str]:
     """The headers that are stored with a result and told again on a replay."""
-    model = resolved.model.name
-    found = model_headers(resolved, warnings)
-    found["x-rollout-decision"] = decision.id
-    found["x-rollout-model"] = f"{SANDBOX}/{model}" if vendor == SANDBOX else model
-    if call.is_test:
-        found["x-rollout-mode"] = "test"
+    found = model_headers(resolved, warnings) | answered_by(call, decision, resolved.model.name, vendor)
     if call.idem_key is not None:
         found["Idempotency-Key"] = call.idem_key
     return found
+
+
+def answered_by(call: Call, decision: Decision, model: str, vendor: str) -> dict[str, str]:
+    """What let the call in, and who answers it."""
+    found = {
+        "x-rollout-decision": decision.id,
+        "x-rollout-model": f"{SANDBOX}/{model}" if vendor == SANDBOX else model,
+    }
+    return found | {"x-rollout-mode": "test"} if call.is_test else found
 
 
 def model_headers(resolved: Resolved, more_warnings: Sequence[str] = ()) -> dict[str, str]:

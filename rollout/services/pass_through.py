@@ -23,7 +23,7 @@ import structlog
 from rollout.core.catalogue import Cost, Resolved, Usage
 from rollout.core.decisions import ANALYSIS, Decision
 from rollout.core.feedback import check_end_user
-from rollout.core.guardrails import Point, category_of
+from rollout.core.guardrails import Category, Point, category_of
 from rollout.core.holds import Actual, StoredResult
 from rollout.core.meters import Limit
 from rollout.core.prices import actual_message_cost
@@ -31,7 +31,7 @@ from rollout.core.uses import Analysis
 from rollout.db import analyses
 from rollout.db.engine import Tx
 from rollout.errors import FeatureKilled, LedgerUnavailable, ModelNotFound
-from rollout.providers.base import Providers
+from rollout.providers.base import Providers, Refused
 from rollout.services import calls, upstream
 from rollout.services.calls import Call, Opened, Told
 from rollout.services.catalogue import InForce
@@ -143,9 +143,10 @@ class PassThrough(ABC):
             with self._booking(work) as held:
                 if held.replay is not None:
                     told = calls.told_again(held.replay, held.limits, held.now)
-                    return Answered(_stored_text(held.replay), told)
+                    return Answered(_stored_text(held.replay, told), told)
                 outcome.dispatched(held.id, work.headers)
-                answer = upstream.send(work.resolved.model, work.create)
+                with _refusals_settled(work, held):
+                    answer = upstream.send(work.resolved.model, work.create)
                 _settle(work, held, answer.usage, answer.vendor_request_id, answer.body, answer.refusal)
             self._check_not_withheld(work)
             return Answered(answer.body, Told(work.headers, held.limits, held.now))
@@ -161,13 +162,14 @@ class PassThrough(ABC):
             work = self._prepare(call, decision, asked)
             with self._booking(work) as held:
                 if held.replay is not None:
-                    yield calls.told_again(held.replay, held.limits, held.now)
-                    yield _stored_text(held.replay)
+                    told = calls.told_again(held.replay, held.limits, held.now)
+                    yield told
+                    yield _stored_text(held.replay, told)
                     return
                 outcome.dispatched(held.id, work.headers)
                 yield Told(work.headers, held.limits, held.now)
                 passed, usage, refusal = [], None, None
-                with contextlib.ExitStack() as stack:
+                with _refusals_settled(work, held), contextlib.ExitStack() as stack:
                     for event in upstream.send(
                         work.resolved.model, lambda: stack.enter_context(work.stream())
                     ):
@@ -251,22 +253,61 @@ def _settle(
     When the books went away meanwhile the answer is given all the same, and the sweeper ends the hold.
     """
     cost = actual_message_cost(work.resolved.model, usage, work.maximum)
-    told = None if usage is None else dataclasses.asdict(usage)
     result = StoredResult(200, work.headers, {"text": answer.decode("utf-8", "replace")})
-    also = _noted(work, held.id, usage, refusal) if refusal and held.id else None
+    # what was refused before anything was written was the prompt
+    point: Point = "output_text" if usage is not None and usage.output > 1 else "prompt"
+    also = _noted(work, held, category_of(refusal), point, refusal) if refusal else None
+    _charge(work, held, Actual(cost, 0, _shown(usage), upstream_id), result, also)
+
+
+@contextlib.contextmanager
+def _refusals_settled(work: Work, held: Held | _Unbooked) -> Iterator[None]:
+    """A refusal that is no answer is charged as far as it was billed, kept, and replayed."""
     try:
-        held.settle(Actual(cost, 0, told, upstream_id), result if work.call.idem_key else None, also=also)
+        yield
+    except Refused as refused:
+        unbilled = Cost(0, "price_list", work.maximum.price_id)
+        cost = (
+            actual_message_cost(work.resolved.model, refused.usage, work.maximum)
+            if refused.usage
+            else unbilled
+        )
+        actual = Actual(cost, 0, _shown(refused.usage), refused.vendor_request_id)
+        result = StoredResult(400, work.headers, {"category": refused.category})
+        _charge(
+            work,
+            held,
+            actual,
+            result,
+            _noted(work, held, refused.category, refused.point, refused.vendor_code),
+        )
+        raise
+
+
+def _charge(
+    work: Work, held: Held | _Unbooked, actual: Actual, result: StoredResult, also: Also | None
+) -> None:
+    try:
+        held.settle(actual, result if work.call.idem_key else None, also=also)
     except LedgerUnavailable:
         _log_unbooked(work)
 
 
-def _noted(work: Work, hold_id: str, usage: Usage | None, refusal: str) -> Also:
-    """The refusal's event. What was refused before anything was written was the prompt."""
-    point: Point = "output_text" if usage is not None and usage.output > 1 else "prompt"
-    return noted(work.call.tenant_id, hold_id, category_of(refusal), point, refusal)
+def _noted(
+    work: Work, held: Held | _Unbooked, category: Category, point: Point, vendor_code: str | None
+) -> Also | None:
+    """The refusal's event."""
+    return noted(work.call.tenant_id, held.id, category, point, vendor_code) if held.id else None
 
 
-def _stored_text(result: StoredResult) -> bytes:
+def _shown(usage: Usage | None) -> dict[str, int] | None:
+    return None if usage is None else dataclasses.asdict(usage)
+
+
+def _stored_text(result: StoredResult, told: Told) -> bytes:
+    """Raises ContentRefused if that was the answer."""
+    if result.status != 200:
+        raise upstream.refusal(result.body["category"], told.headers)
     text: str = result.body["text"]
     return text.encode()
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from rollout.core.catalogue import Model
 from rollout.core.moderations import VENDOR
+from rollout.delivery.fetch import Fetch
 from rollout.providers.base import Chats, Images, LookUp, Messages, Moderations, NotSent, Tasks
 from rollout.settings import Settings
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # it imports what is imported only for vendors that are confi
     from rollout.providers.transport import Line
 
 SANDBOX = "sandbox"
+OPENAI, XAI, COMETAPI = "https://api.openai.com/v1", "https://api.x.ai/v1", "https://api.cometapi.com"
 MODERATIONS = (VENDOR, "moderations")
 """Who moderates: a vendor and a wire of its own, for no model of the catalogue."""
 
@@ -140,15 +142,21 @@ def _ports(settings: Settings, proxies: Mapping[str, str]) -> dict[tuple[str, st
         if key or url:
             from rollout.providers.transport import open_line
 
-            line = open_line(settings, proxies)
+            fetch = Fetch(url, settings.upstream_picture_hosts.split(","))
+            line = open_line(settings, proxies, fetch)
             found.update({(vendor, wire): build(line, key or _NO_KEY, url) for wire, build in wires.items()})
     return found
 
 
-def _openai_images(line: Line, key: str, url: str) -> Images:
-    from rollout.providers.openai_images import OpenAIImages
+def _images(default_url: str = "", suffix: str = "") -> Build:
+    """As `_chats`."""
 
-    return OpenAIImages(key, url, line)
+    def build(line: Line, key: str, url: str) -> Images:
+        from rollout.providers.openai_images import OpenAIImages
+
+        return OpenAIImages(key, (url or default_url) + suffix, line)
+
+    return build
 
 
 def _anthropic(line: Line, key: str, url: str) -> Messages:
@@ -174,6 +182,12 @@ def _moderations(line: Line, key: str, url: str) -> Moderations:
     return OpenAIModerations(key, url, line)
 
 
+def _xai(line: Line, key: str, url: str) -> Images:
+    from rollout.providers.xai import XaiImages
+
+    return XaiImages(key, url or XAI, line)
+
+
 def _gemini(line: Line, key: str, url: str) -> Images:
     from rollout.providers.gemini import GeminiImages
 
@@ -188,14 +202,14 @@ def _nova(line: Line, key: str, url: str) -> Images:
 
 VENDORS: Mapping[str, Mapping[str, Build]] = {
     "openai": {
-        "openai_images": _openai_images,
-        "openai_chat": _chats("https://api.openai.com/v1"),
+        "openai_images": _images(OPENAI),
+        "openai_chat": _chats(OPENAI),
         MODERATIONS[1]: _moderations,
     },
     "anthropic": {"anthropic": _anthropic},
-    "xai": {"openai_chat": _chats("https://api.x.ai/v1")},
-    "cometapi": {"openai_chat": _chats("https://api.cometapi.com", "/v1")},
+    "xai": {"xai": _xai, "openai_chat": _chats(XAI)},
+    "cometapi": {"openai_images": _images(COMETAPI, "/v1"), "openai_chat": _chats(COMETAPI, "/v1")},
     "llama": {"openai_chat": _chats()},
-    "compatible": {"openai_chat": _chats()},
+    "compatible": {"openai_images": _images(), "openai_chat": _chats()},
 }
 """By vendor, whose settings are `<VENDOR>_API_KEY` and `<VENDOR>_BASE_URL`, the wires that it speaks."""

@@ -16,6 +16,7 @@ from rollout.services.audit import AuditLog
 from rollout.services.catalogue import InForce
 from rollout.services.change_requests import ChangeRequests
 from rollout.services.changes import Changes
+from rollout.services.chat import Chat
 from rollout.services.client_features import ClientFeatures
 from rollout.services.controller import Controller
 from rollout.services.evaluate import Evaluate
@@ -38,6 +39,7 @@ from rollout.services.keys import Keys
 from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
 from rollout.services.models import Models
+from rollout.services.moderations import Moderations
 from rollout.services.overview import Overview
 from rollout.services.plans import Plans
 from rollout.services.requests import Requests
@@ -108,6 +110,8 @@ class Services:
     workers: Workers
     generate: Generate
     analyze: Analyze
+    chat: Chat
+    moderations: Moderations
     evaluate: Evaluate
     guardrails: Guardrails
     images: Images
