@@ -18,15 +18,18 @@ from typing import Any
 import httpx2
 import msgspec
 import openai
+import pybase64
 
 from rollout.core.catalogue import Usage
 from rollout.core.guardrails import category_of
-from rollout.core.images import Finished, Partial
+from rollout.core.images import Finished, Partial, Picture
 from rollout.core.input_images import InputImage
+from rollout.core.pictures import media_type_of
 from rollout.core.wire import Event, image_usage
 from rollout.providers.base import (
     BadCredential,
     Fault,
+    Fetch,
     ImageCall,
     NotSent,
     OutcomeUnknown,
@@ -39,7 +42,6 @@ from rollout.providers.base import (
 )
 from rollout.providers.transport import NEVER_SENT, Line, read_events, read_whole, retry_after
 
-DEFAULT_BASE_URL = "https://api.openai.com/v1"
 _JSON = "application/json"
 _EVENTS = "text/event-stream"
 
@@ -50,6 +52,7 @@ _OF_PICTURE = re.compile(r"\b(?:generated|output) image")
 
 class _Datum(msgspec.Struct):
     b64_json: msgspec.Raw = msgspec.Raw(b"null")
+    url: str | None = None
     revised_prompt: str | None = None
 
 
@@ -97,13 +100,14 @@ def encode_edit(call: ImageCall) -> tuple[dict[str, Any], list[tuple[str, tuple[
 
 
 class OpenAIImages:
-    """The port `Images` over one line; `base_url` with /v1. A stream may be silent as long as a whole answer may take: nothing
+    """The port `Images` over one line; `base_url` with /v1, OpenAI's or of a host that speaks as it does. A
+    stream may be silent as long as a whole answer may take: nothing
     comes of it before the first picture."""
 
     def __init__(self, api_key: str, base_url: str, line: Line) -> None:
         self._client = openai.OpenAI(
             api_key=api_key,
-            base_url=base_url or DEFAULT_BASE_URL,
+            base_url=base_url,
             admin_api_key="",
             organization="",
             project="",
@@ -112,12 +116,13 @@ class OpenAIImages:
             timeout=line.answer,
             http_client=line.client,
         )
+        self._fetch = line.fetch
         self._client.organization = self._client.project = None
         self._client._custom_headers = {}  # the SDK filled it from OPENAI_CUSTOM_HEADERS; only our settings count
 
     def generate(self, call: ImageCall) -> Finished:
         response = self._send(call)
-        return decode(read_whole(response, _id(response)), _id(response))
+        return decode(read_whole(response, _id(response)), _id(response), self._fetch)
 
     @contextmanager
     def stream(self, call: ImageCall) -> Iterator[Iterator[Partial | Finished]]:
@@ -159,8 +164,9 @@ class OpenAIImages:
         return response
 
 
-def decode(body: bytes, vendor_request_id: str | None) -> Finished:
-    """The whole answer. Raises Fault for one that holds no picture, or something that is none."""
+def decode(body: bytes, vendor_request_id: str | None, fetch: Fetch) -> Finished:
+    """The whole answer; other hosts than OpenAI may name an address in the place of a picture. Raises Fault for one that
+    holds no picture, or something that is none."""
     try:
         answer = msgspec.json.decode(body, type=_Answer)
         usage = image_usage(answer.usage)
@@ -169,9 +175,7 @@ def decode(body: bytes, vendor_request_id: str | None) -> Finished:
     if not answer.data:
         raise Fault("an answer without pictures", vendor_request_id=vendor_request_id)
     return Finished(
-        pictures=tuple(
-            picture_of(datum.b64_json, vendor_request_id, datum.revised_prompt) for datum in answer.data
-        ),
+        pictures=tuple(_picture(datum, vendor_request_id, fetch) for datum in answer.data),
         usage=usage,
         created=answer.created,
         size=answer.size,
@@ -260,6 +264,16 @@ def _members(call: ImageCall) -> dict[str, Any]:
 
 def _form_text(value: Any) -> str:
     return "true" if value is True else str(value)
+
+
+def _picture(datum: _Datum, vendor_request_id: str | None, fetch: Fetch) -> Picture:
+    if datum.url is None:
+        return picture_of(datum.b64_json, vendor_request_id, datum.revised_prompt)
+    try:
+        data = fetch(datum.url)
+    except OSError as error:
+        raise Fault(f"the picture cannot be fetched: {error}", vendor_request_id=vendor_request_id) from error
+    return Picture(pybase64.b64encode(data), media_type_of(data) or "", datum.revised_prompt)
 
 
 def _file(image: InputImage, filename: str) -> tuple[str, bytes, str]:

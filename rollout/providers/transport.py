@@ -20,7 +20,7 @@ import httpcore2
 import httpx2
 
 from rollout.core.wire import Event, EventTooLarge, split_events
-from rollout.providers.base import Fault, NotSent, OutcomeUnknown
+from rollout.providers.base import Fault, Fetch, NotSent, OutcomeUnknown
 from rollout.settings import Settings
 
 WRITE_SECONDS = 60
@@ -40,19 +40,24 @@ Origin = tuple[bytes, bytes, int]
 Create = Callable[[httpcore2.Origin], httpcore2.ConnectionInterface]
 
 
+def _nowhere(url: str) -> bytes:
+    raise OSError("nothing is fetched on this line")
+
+
 @dataclass(frozen=True)
 class Line:
     """The way to one vendor: its client, and how long to wait for a whole answer, between two bytes of a stream, for a look at a
-    task, for a moderation."""
+    task, for a moderation; `fetch` for pictures that it answers with by address."""
 
     client: httpx2.Client
     answer: httpx2.Timeout
     stream: httpx2.Timeout
     look: httpx2.Timeout
     moderation: httpx2.Timeout
+    fetch: Fetch = _nowhere
 
 
-def open_line(settings: Settings, proxies: Mapping[str, str] | None = None) -> Line:
+def open_line(settings: Settings, proxies: Mapping[str, str] | None = None, fetch: Fetch = _nowhere) -> Line:
     """Args: `proxies` by scheme (or `all`), and `no` for who is reached without one, as
     `urllib.request.getproxies_environment` tells them; the setting goes before them. Call it after the fork."""
 
@@ -68,6 +73,7 @@ def open_line(settings: Settings, proxies: Mapping[str, str] | None = None) -> L
         stream=timeout(min(answer, settings.upstream_stream_seconds)),
         look=timeout(min(answer, settings.upstream_look_seconds)),
         moderation=timeout(min(answer, settings.upstream_moderation_seconds)),
+        fetch=fetch,
     )
 
 

@@ -1,5 +1,6 @@
 import base64
 import json
+from dataclasses import replace
 
 import httpx2
 import pytest
@@ -55,6 +56,28 @@ def answering(body, status=200, content_type="application/json", **headers):
     port = wire(handler)
     port.requests = requests
     return port
+
+
+def test_a_host_that_answers_with_an_address_has_its_picture_fetched_once():
+    fetched = []
+
+    def fetch(url):
+        fetched.append(url)
+        return picture()
+
+    answer = {"created": 5, "data": [{"url": "https://cdn.example/1.png", "revised_prompt": "a red fox"}]}
+    handler = lambda request: httpx2.Response(200, json=answer)  # noqa: E731
+    port = OpenAIImages("k", "https://host.example/v1", replace(answered_by(handler), fetch=fetch))
+    finished = port.generate(call())
+    assert fetched == ["https://cdn.example/1.png"]
+    assert (finished.pictures[0].b64, finished.pictures[0].media_type) == (B64.encode(), "image/png")
+    assert (finished.pictures[0].revised_prompt, finished.usage) == ("a red fox", None)
+
+
+def test_a_picture_that_cannot_be_fetched_is_a_fault():
+    port = answering({"created": 5, "data": [{"url": "https://169.254.169.254/"}]})
+    with pytest.raises(Fault, match="cannot be fetched"):
+        port.generate(call())
 
 
 def events(*items):
