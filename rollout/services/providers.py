@@ -207,6 +207,8 @@ VENDORS: Mapping[str, Mapping[str, Build]] = {
         MODERATIONS[1]: _moderations,
     },
     "anthropic": {"anthropic": _anthropic},
+    "gemini": {"gemini": _gemini},
+    "bedrock": {"nova": _nova},
     "xai": {"xai": _xai, "openai_chat": _chats(XAI)},
     "cometapi": {"openai_images": _images(COMETAPI, "/v1"), "openai_chat": _chats(COMETAPI, "/v1")},
     "llama": {"openai_chat": _chats()},
