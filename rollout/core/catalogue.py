@@ -3,9 +3,9 @@ costs: `core/prices.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 from rollout.errors import ModelNotFound, ModelRetired, PriceUnknown
 
@@ -91,7 +91,8 @@ class Model:
     """One row of the catalogue. `wire` names the file under `rollout/providers`, `upstream_id` what the
     vendor calls it; times are UTC epoch seconds. `auto_size` and `auto_quality` are the dearest that the
     vendor picks for `auto`. `prices`: the last one holds; a price that entries may name never goes. `sizes` of a model with
-    `aspect_ratios` are what those come to, in pixels. `fallbacks`: models that may answer in its place, in order."""
+    `aspect_ratios` are what those come to, in pixels. `fallbacks`: models that may answer in its place, in order.
+    `moves_to`: the model that answers for tenants whom the plan of the move has reached."""
 
     name: str
     vendor: str
@@ -132,16 +133,18 @@ class Model:
     structured_outputs: bool = False
     image_input: bool = True
     fallbacks: tuple[str, ...] = ()
+    moves_to: str | None = None
     on_unknown: OnUnknown = "charge"
     faults: Faults = "unknown"
 
     def __post_init__(self) -> None:
-        words = (("on_unknown", OnUnknown), ("faults", Faults), ("mask", Mask), ("usage", UsageTold))
-        for name, kind in words:
-            if getattr(self, name) not in get_args(kind):
-                raise ValueError(f"{self.name}: {name} is one of {', '.join(get_args(kind))}")
         if self.enabled and not self.prices:
             raise ValueError(f"{self.name}: a model without a price cannot be enabled")
+
+    @property
+    def stands_in(self) -> str | None:
+        """The name of the model that answers for this one, which no longer does."""
+        return self.successor if self.lifecycle == "retired" else None
 
     @property
     def price(self) -> Price:
@@ -154,13 +157,19 @@ class Model:
 @dataclass(frozen=True)
 class Alias:
     """A name in the wild that stands for another model. `since` and `ended`: when the name was deprecated and
-    stopped working at the vendor."""
+    stopped working at the vendor. `warning`: what callers are told of it, before who answers. `moves_to`: as a model's."""
 
     name: str
     to: str
     since: int | None = None
     ended: int | None = None
     warning: str | None = None
+    moves_to: str | None = None
+
+    @property
+    def stands_in(self) -> str:
+        """The name of the model that answers for it."""
+        return self.to
 
 
 @dataclass(frozen=True)
@@ -243,45 +252,83 @@ class Catalogue:
             (price for model in self._models.values() for price in model.prices if price.id == price_id), None
         )
 
-    def resolve(self, name: str, feature: str) -> Resolved:
-        """The model that answers for `name`, through aliases. Raises ModelNotFound, also for a model of
-        another feature, and ModelRetired."""
-        alias = self._aliases.get(name)
-        model = self._models.get(alias.to if alias else name)
-        if model is None or model.feature != feature:
+    def resolve(
+        self,
+        name: str,
+        feature: str,
+        *,
+        strict: bool = False,
+        moved: Callable[[str], bool] = lambda _: False,
+    ) -> Resolved:
+        """The model that answers for `name`: through aliases, moves that have reached the caller (`moved` is asked with the name that
+        moves), and successors of what is retired. Raises ModelNotFound, also for a model of another feature, and ModelRetired: where
+        nothing has succeeded it, or to a caller who is `strict`, for any name that is old."""
+        names = list(self._way(name, moved))
+        model = self._models.get(names[-1])
+        if model is None or model.feature != feature or not model.enabled:
             raise _not_found(name)
+        alias, passed = self._aliases.get(name), [one for one in names[:-1] if one in self._models]
         if model.lifecycle == "retired":
-            raise ModelRetired(
-                f"The model {name} has been retired.", param="model", successor=model.successor
-            )
-        warnings = []
-        if alias and alias.warning:
-            warnings.append(alias.warning)
-        if model.lifecycle == "deprecated" and model.successor:
-            warnings.append(f"{model.name} is deprecated; move to {model.successor}")
+            raise _retired(name, None)
+        if strict and (passed or (alias is not None and alias.ended is not None)):
+            raise _retired(name, model.name)
+        if strict and model.lifecycle == "deprecated" and model.successor is not None:
+            raise _retired(name, model.successor)
+        named = self._models[passed[0]] if passed else model
         return Resolved(
             model,
             name,
-            tuple(warnings),
-            deprecated_at=alias.since if alias and alias.since else model.deprecated_at,
-            sunset_at=alias.ended if alias and alias.ended else model.retires_at,
+            tuple(_warnings(name, alias, named, model)),
+            deprecated_at=alias.since if alias and alias.since else named.deprecated_at,
+            sunset_at=alias.ended if alias and alias.ended else named.retires_at,
         )
+
+    def _way(self, name: str, moved: Callable[[str], bool]) -> Iterator[str]:
+        """From `name` to the model that answers for it; names that are none are its end, too."""
+        next_name: str | None = name
+        while next_name is not None:
+            name = next_name
+            yield name
+            row = self._aliases.get(name) or self._models.get(name)
+            if row is None:
+                return
+            next_name = row.moves_to if row.moves_to and moved(name) else row.stands_in
 
     def _check_new(self, name: str) -> None:
         if name in self._models or name in self._aliases:
             raise ValueError(f"the name {name} stands twice in the catalogue")
 
     def _check_links(self) -> None:
-        for alias in self._aliases.values():
-            if alias.to not in self._models:
-                raise ValueError(f"the alias {alias.name} leads to {alias.to}, which is no model")
-        for model in self._models.values():
-            seen, successor = {model.name}, model.successor
-            while successor is not None:
-                if successor in seen or successor not in self._models:
-                    raise ValueError(f"the successors of {model.name} do not lead to a model: {successor}")
-                seen.add(successor)
-                successor = self._models[successor].successor
+        leads = {alias.name: {alias.to, alias.moves_to} for alias in self._aliases.values()}
+        leads |= {model.name: {model.successor, model.moves_to} for model in self._models.values()}
+        for name in leads:
+            self._check_ends(name, leads)
+
+    def _check_ends(self, name: str, leads: Mapping[str, Iterable[str | None]]) -> None:
+        """All that can answer for `name` are models, and none leads back to it."""
+        ahead, seen = [one for one in leads[name] if one], set[str]()
+        while ahead:
+            found = ahead.pop()
+            if found not in self._models or found == name:
+                raise ValueError(f"{name} does not lead to a model, but to {found}")
+            if found not in seen:
+                seen.add(found)
+                ahead += [one for one in leads[found] if one]
+
+
+def _warnings(name: str, alias: Alias | None, named: Model, model: Model) -> Iterator[str]:
+    """Sentences on who answers in whose place, and on what comes to its end."""
+    why = f"{name} is being replaced" if named.lifecycle != "retired" else f"{name} has been retired"
+    if alias is not None:
+        why = alias.warning or ""
+    if why and model.name != name:
+        yield f"{why}; {model.name} answers"
+    if model.lifecycle == "deprecated" and model.successor:
+        yield f"{model.name} is deprecated; move to {model.successor}"
+
+
+def _retired(name: str, successor: str | None) -> ModelRetired:
+    return ModelRetired(f"The model {name} is retired, or about to be.", param="model", successor=successor)
 
 
 def _not_found(name: str) -> ModelNotFound:

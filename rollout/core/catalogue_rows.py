@@ -4,6 +4,8 @@
             "tiers", "per_image"}], ...; all but those four, and `upstream_id`, may be left out
     alias   "to", "since", "ended", "warning"
 
+A move (`moves_to`) begins and ends by doors of its own (`services/moves.py`): what is written here leaves it as it is.
+
 Times are RFC 3339, prices integer micro-dollars. Faults are found all at once, each with where it stands: `prices.1.per_image.0`.
 """
 
@@ -14,6 +16,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -31,7 +34,9 @@ Rows = Mapping[str, Document | None]
 Wires = Mapping[str, Collection[str]]
 """By vendor, the wires that it speaks here."""
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,57}")
+"""So short that the feature of its move (`core.decisions.move_of`) has a name, too."""
+
 MAX_TEXT = 2_000
 MAX_PRICE_ID = 80
 
@@ -66,8 +71,10 @@ def read_alias(document: Document) -> tuple[Alias | None, list[Fault]]:
 
 def overlaid(seed: Catalogue, models: Rows, aliases: Rows) -> Catalogue:
     """The seed under rows by name; one without a document is gone. Raises ValueError for rows that make no catalogue."""
-    all_models = {model.name: model for model in seed.models} | _all(read_model, models)
-    all_aliases = {alias.name: alias for alias in seed.aliases} | _all(read_alias, aliases)
+    all_models = {one.name: one for one in seed.models if one.name not in aliases} | _all(read_model, models)
+    all_aliases = {one.name: one for one in seed.aliases if one.name not in models} | _all(
+        read_alias, aliases
+    )
     return Catalogue(filter(None, all_models.values()), filter(None, all_aliases.values()))
 
 
@@ -90,12 +97,10 @@ def _row(kind: type, document: Document, times: Sequence[str]) -> tuple[Any, lis
     sent = dict(document)
     for name in times:
         try:
-            sent[name] = epoch(sent[name]) if isinstance(sent.get(name), str) else sent.get(name)
-        except ValueError:
+            moment = sent.pop(name, None)
+            sent |= {} if moment is None else {name: epoch(moment)}
+        except (ValueError, TypeError):
             faults.append(Fault("This is a time such as 2026-11-30T00:00:00Z, or null.", name))
-            sent[name] = None
-        if sent[name] is None:
-            del sent[name]
     row = _read(kind, sent, "", faults)
     return (None, faults) if faults else (row, [])
 
@@ -109,11 +114,16 @@ def _read(kind: Any, data: Any, at: str, faults: list[Fault]) -> Any:
         return _object(kind, data, at, faults)
     if typing.get_origin(kind) is tuple and dataclasses.is_dataclass(choices[0]) and isinstance(data, list):
         return tuple(_read(choices[0], item, f"{at}.{index}", faults) for index, item in enumerate(data))
+    if typing.get_origin(kind) is typing.Literal and data not in choices:
+        faults.append(Fault(f"This is one of {', '.join(choices)}.", at))
+        return None
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
         words, _, path = str(error).partition(" - at `$")
-        faults.append(Fault(f"{words}.", at + re.sub(r"\[(\d+|\.\.\.)\]", r".\1", path.rstrip("`"))))
+        faults.append(
+            Fault(f"{words}.", at + re.sub(r"\[(\d*)(?:\.\.\.)?\]", r".\1", path.rstrip("`")).rstrip("."))
+        )
         return None
 
 
@@ -143,41 +153,67 @@ def _object(kind: Any, data: Any, at: str, faults: list[Fault]) -> Any:
 
 def examine_model(document: Document, among: Catalogue, wires: Wires) -> tuple[Model | None, list[Fault]]:
     """The model that `document` makes of the one of its name in `among`, or beside it; None when there are faults."""
-    model, faults = read_model(document)
+    before = next((one for one in among.models if one.name == document.get("name")), None)
+    model, faults = read_model(_with_move(document, before))
     if model is None:
         return None, faults
     others = {other.name: other for other in among.models if other.name != model.name}
-    before = next((one for one in among.models if one.name == model.name), None)
-    found = [
+    faults = [
         *_names(model, among, wires),
         *_numbers(model),
         *_links(model, others),
         *_kept(model, before),
         *_prices(model, others.values()),
-        *_still_reached(model, among),
     ]
-    return (None, found) if found else (model, [])
+    return _among(model, faults, [*others.values(), model], among.aliases)
 
 
 def examine_alias(document: Document, among: Catalogue) -> tuple[Alias | None, list[Fault]]:
     """The alias that `document` makes; None when there are faults."""
-    alias, faults = read_alias(document)
+    before = next((one for one in among.aliases if one.name == document.get("name")), None)
+    alias, faults = read_alias(_with_move(document, before))
     if alias is None:
         return None, faults
-    models = {model.name for model in among.models}
-    found = [*_name(alias.name)]
-    if alias.name in models:
-        found.append(Fault("A model has this name.", "name"))
-    if alias.to not in models:
-        found.append(Fault(f"There is no model {alias.to[:100]!r}.", "to"))
+    faults = [*_name(alias.name), *_stays(alias, before)]
+    if alias.name in {model.name for model in among.models}:
+        faults.append(Fault("A model has this name.", "name"))
+    if alias.to not in {model.name for model in among.models}:
+        faults.append(Fault(f"There is no model {alias.to[:100]!r}.", "to"))
     if len(alias.warning or "") > MAX_TEXT:
-        found.append(Fault(f"This is a text of at most {MAX_TEXT} characters.", "warning"))
-    return (None, found) if found else (alias, [])
+        faults.append(Fault(f"This is a text of at most {MAX_TEXT} characters.", "warning"))
+    return _among(alias, faults, among.models, [*(one for one in among.aliases if one != before), alias])
+
+
+def _with_move(document: Document, before: Model | Alias | None) -> Document:
+    return {"moves_to": before.moves_to if before else None, **document}
+
+
+def _among(
+    row: Any, faults: list[Fault], models: Iterable[Model], aliases: Iterable[Alias]
+) -> tuple[Any, list[Fault]]:
+    """The row, once the catalogue holds with it; what it would lead round to."""
+    if not faults:
+        try:
+            Catalogue(models, aliases)
+        except ValueError as error:
+            faults = [Fault(f"{error}.", "to" if isinstance(row, Alias) else "successor")]
+    return (None, faults) if faults else (row, [])
+
+
+def _stays(row: Model | Alias, before: Model | Alias | None) -> Iterator[Fault]:
+    """A move begins and ends by its own doors, and what it is from stays meanwhile."""
+    if row.moves_to != (before.moves_to if before else None):
+        yield Fault("A move begins and ends by doors of its own: .../move and .../finish.", "moves_to")
+    elif row.moves_to is not None and before is not None and row.stands_in != before.stands_in:
+        yield Fault(
+            f"{row.name} is moving to {row.moves_to}: finish that first.",
+            "to" if isinstance(row, Alias) else "lifecycle",
+        )
 
 
 def _name(name: str) -> Iterator[Fault]:
     if not NAME.fullmatch(name):
-        yield Fault("A name is 1-64 letters, digits and . _ : -; a letter or digit first.", "name")
+        yield Fault("A name is 1-58 letters, digits and . _ : -; a letter or digit first.", "name")
 
 
 def _names(model: Model, among: Catalogue, wires: Wires) -> Iterator[Fault]:
@@ -212,7 +248,7 @@ def _numbers(model: Model) -> Iterator[Fault]:
 
 
 def _links(model: Model, others: Mapping[str, Model]) -> Iterator[Fault]:
-    """A model leads to others of its feature, never round to itself."""
+    """A model leads to others of its feature."""
     named = [("successor", model.successor)] if model.successor is not None else []
     named += [(f"fallbacks.{index}", name) for index, name in enumerate(model.fallbacks)]
     for at, name in named:
@@ -220,26 +256,11 @@ def _links(model: Model, others: Mapping[str, Model]) -> Iterator[Fault]:
             yield Fault(f"There is no other model {name[:100]!r}.", at)
         elif others[name].feature != model.feature:
             yield Fault(f"{name} is of {others[name].feature}.", at)
-    successor = model.successor
-    while successor is not None and successor in others:
-        successor = others[successor].successor
-    if successor == model.name:
-        yield Fault(f"{model.successor} leads back to {model.name}.", "successor")
-
-
-def _still_reached(model: Model, among: Catalogue) -> Iterator[Fault]:
-    """Whoever leads to a model asks for one of its feature."""
-    for other in among.models:
-        if (
-            other.name != model.name
-            and model.name in (other.successor, *other.fallbacks)
-            and other.feature != model.feature
-        ):
-            yield Fault(f"{other.name}, which leads here, is of {other.feature}.", "feature")
 
 
 def _kept(model: Model, before: Model | None) -> Iterator[Fault]:
     """Entries of the ledger name prices: one that was there neither changes nor goes, and new ones come behind it."""
+    yield from _stays(model, before)
     for index, price in enumerate(before.prices if before else ()):
         if index >= len(model.prices) or model.prices[index] != price:
             yield Fault(
@@ -270,7 +291,7 @@ def _price(model: Model, price: Price, at: str) -> Iterator[Fault]:
         yield Fault(f"The id of a price is a text of 1 to {MAX_PRICE_ID} characters.", f"{at}.id")
     if not 0 < len(price.source) <= MAX_TEXT:
         yield Fault(f"Say where it was read, in 1 to {MAX_TEXT} characters.", f"{at}.source")
-    if not re.fullmatch(r"\d{4}-\d\d-\d\d", price.as_of):
+    if not _is_day(price.as_of):
         yield Fault("This is a day such as 2026-11-22.", f"{at}.as_of")
     rates = [("per_million", price.per_million)]
     rates += [(f"tiers.{index}.per_million", tier.per_million) for index, tier in enumerate(price.tiers)]
@@ -296,6 +317,13 @@ def _price(model: Model, price: Price, at: str) -> Iterator[Fault]:
         lower = {**lower, **tier.per_million}
     yield from _rising([tier.above_input_tokens for tier in price.tiers], f"{at}.tiers", "above_input_tokens")
     yield from _rising([cell.max_pixels for cell in price.per_image], f"{at}.per_image", "max_pixels")
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _rising(numbers: Sequence[int], at: str, name: str) -> Iterator[Fault]:

@@ -11,7 +11,9 @@ from importlib.resources import files
 from typing import Any
 
 from rollout.core.catalogue import Catalogue, Model
-from rollout.core.catalogue_rows import read_alias, read_model
+from rollout.core.catalogue_rows import overlaid, read_alias, read_model
+from rollout.db import catalogue_rows
+from rollout.db.engine import Tx
 
 InForce = Callable[[], Catalogue]
 """The catalogue that holds at this moment: `State.catalogue` in a process, `load_seed` where there is no database."""
@@ -21,6 +23,11 @@ InForce = Callable[[], Catalogue]
 def load_seed() -> Catalogue:
     """The catalogue that the package carries. Raises ValueError when the file contradicts itself."""
     return parse((files("rollout.services") / "catalogue.toml").read_text("utf-8"))
+
+
+def under_rows(tx: Tx) -> Catalogue:
+    """The seed under the rows that there are now. Raises ValueError for rows that make no catalogue."""
+    return overlaid(load_seed(), *(catalogue_rows.documents(tx, kind) for kind in catalogue_rows.KINDS))
 
 
 def parse(text: str) -> Catalogue:

@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 import structlog
 
 from rollout.core.catalogue import Catalogue
-from rollout.core.catalogue_rows import overlaid
 from rollout.core.decisions import TenantFacts
 from rollout.core.flags import PRODUCTION, check_document
 from rollout.core.plans import compile_flag, document
@@ -25,7 +24,7 @@ from rollout.core.tenants import Key, Tenant, parse_key, secret_hash
 from rollout.db import audit, catalogue_rows, facts, flags, kills, plans, revision
 from rollout.db.engine import Clock, Database, Tx
 from rollout.errors import InvalidApiKey, InvalidRequest, NotFound, PermissionDenied
-from rollout.services.catalogue import load_seed
+from rollout.services.catalogue import load_seed, under_rows
 from rollout.services.upstream_flags import UpstreamFlags
 from rollout.sync import embedded
 from rollout.sync.lru import LRU
@@ -234,8 +233,7 @@ def _catalogue(tx: Tx, number: int, old: Snapshot) -> tuple[Catalogue, object]:
     if stamp == old.rows:
         return old.catalogue, stamp
     try:
-        documents = (catalogue_rows.documents(tx, kind) for kind in catalogue_rows.KINDS)
-        return overlaid(load_seed(), *documents), stamp
+        return under_rows(tx), stamp
     except (ValueError, TypeError) as refusal:
         log.error("catalogue_refused", revision=number, error=str(refusal))
         return old.catalogue, old.rows

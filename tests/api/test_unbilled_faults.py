@@ -21,7 +21,7 @@ def gateway(
     database: Database, clock: Clock, folder: Path, monkeypatch: pytest.MonkeyPatch, faults: Faults
 ) -> Gateway:
     rows = [dataclasses.replace(model, faults=faults) for model in seed().models]
-    monkeypatch.setattr("rollout.services.state.load_seed", lambda: Catalogue(rows, seed().aliases))
+    monkeypatch.setattr("rollout.services.catalogue.load_seed", lambda: Catalogue(rows, seed().aliases))
     opened = Gateway(database, clock, folder)
     opened.limit("image", "day", 5)
     return opened

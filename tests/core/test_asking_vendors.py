@@ -62,5 +62,5 @@ def test_a_catalogue_that_ends_doubts_in_a_way_that_there_is_not_is_refused(line
     row = 'name = "m"\nvendor = "v"\nwire = "w"\nfeature = "f"\nprice = "p"\n'
     price = '[[prices]]\nid = "p"\nas_of = 2026-11-22\nsource = "s"\nper_million = {}\n'
     field = line.partition(" ")[0]
-    with pytest.raises(ValueError, match=f"m: {field} is one of"):
+    with pytest.raises(ValueError, match=f"m: {field}: This is one of"):
         parse(f"aliases = []\n{price}[[models]]\n{row}{line}\n")

@@ -40,12 +40,57 @@ def test_a_deprecated_model_answers_and_names_its_successor():
 
 
 @pytest.mark.parametrize(
-    ("name", "successor"), [("claude-sonnet-4", "claude-sonnet-5-5"), ("claude-opus-4", "claude-opus-5-5")]
+    ("name", "feature", "successor"),
+    [
+        ("claude-sonnet-4", "image-analysis", "claude-sonnet-5-5"),
+        ("claude-opus-4", "image-analysis", "claude-opus-5-5"),
+        ("claude-sonnet-4-5", "image-analysis", "claude-sonnet-5-5"),
+        ("gpt-image-1", "image-generation", "gpt-image-2.5-flare"),
+    ],
 )
-def test_a_retired_model_is_refused_with_its_successor(name, successor):
+def test_an_old_name_is_refused_with_its_successor_where_a_tenant_wants_it_so(name, feature, successor):
     with pytest.raises(ModelRetired) as refused:
-        seed().resolve(name, "image-analysis")
+        seed().resolve(name, feature, strict=True)
     assert refused.value.members == {"param": "model", "successor": successor}
+
+
+def test_a_retired_model_is_answered_for_by_its_successor_and_says_so():
+    resolved = seed().resolve("claude-opus-4-20250514", "image-analysis")
+    assert resolved.model.name == "claude-opus-5-5"
+    assert resolved.sunset_at == 1_781_481_600  # 2026-06-15
+    assert resolved.warnings == ("claude-opus-4-20250514 has been retired; claude-opus-5-5 answers",)
+
+
+def test_a_retired_model_that_nothing_succeeds_is_refused():
+    with pytest.raises(ModelRetired) as refused:
+        Catalogue([replace(seed().get("claude-opus-4"), successor=None)]).resolve(
+            "claude-opus-4", "image-analysis"
+        )
+    assert refused.value.members == {"param": "model"}
+
+
+def test_a_model_that_is_not_enabled_is_not_found():
+    disabled = replace(seed().get("gpt-image-2"), enabled=False)
+    with pytest.raises(ModelNotFound):
+        Catalogue([disabled]).resolve("gpt-image-2", "image-generation")
+
+
+def test_a_name_that_moves_leads_to_its_next_model_where_the_move_has_come():
+    old, new = seed().get("gpt-image-2.5-flare"), seed().get("gpt-image-2.6-flare")
+    catalogue = Catalogue([old, new], [Alias("gpt-image-1", old.name, warning="old", moves_to=new.name)])
+    stays = catalogue.resolve("gpt-image-1", "image-generation", moved=lambda _: False)
+    goes = catalogue.resolve("gpt-image-1", "image-generation", moved=lambda name: name == "gpt-image-1")
+    assert (stays.model, stays.warnings) == (old, ("old; gpt-image-2.5-flare answers",))
+    assert (goes.model, goes.warnings) == (new, ("old; gpt-image-2.6-flare answers",))
+
+
+def test_a_model_that_moves_takes_its_aliases_along():
+    old = replace(seed().get("gpt-image-2"), moves_to="gpt-image-2.6-flare")
+    catalogue = Catalogue([old, seed().get("gpt-image-2.6-flare")], [Alias("painter", old.name)])
+    for name in ("painter", old.name):
+        goes = catalogue.resolve(name, "image-generation", moved=lambda name: name == "gpt-image-2")
+        assert goes.model.name == "gpt-image-2.6-flare"
+    assert goes.warnings == ("gpt-image-2 is being replaced; gpt-image-2.6-flare answers",)
 
 
 @pytest.mark.parametrize("name", ["", "gpt-image-9", "claude-sonnet-5-5", "x" * 10_000])
@@ -64,10 +109,12 @@ def test_a_snapshot_answers_under_its_own_name_and_is_sent_as_such():
 
 def test_every_price_of_the_seed_is_dated_sourced_and_above_zero():
     for model in seed().models:
+        if not model.enabled:
+            continue
         price = model.price
         assert price.as_of
         assert price.source
-        assert min(price.per_million.values()) > 0
+        assert min(price.per_million.values(), default=1) > 0
         assert all(min(cell.by_quality.values()) > 0 for cell in price.per_image)
         assert [cell.max_pixels for cell in price.per_image] == sorted(
             cell.max_pixels for cell in price.per_image
@@ -97,12 +144,12 @@ def test_a_catalogue_that_contradicts_itself_cannot_be_built():
     model = seed().get("gpt-image-2")
     with pytest.raises(ValueError, match="stands twice"):
         Catalogue([model, model])
-    with pytest.raises(ValueError, match="is no model"):
+    with pytest.raises(ValueError, match="old does not lead to a model, but to gone"):
         Catalogue([model], [Alias("old", to="gone")])
-    with pytest.raises(ValueError, match="do not lead to a model"):
+    with pytest.raises(ValueError, match="gpt-image-2 does not lead to a model, but to gone"):
         Catalogue([replace(model, successor="gone")])
-    circle = [replace(model, name="a", successor="b"), replace(model, name="b", successor="a")]
-    with pytest.raises(ValueError, match="do not lead to a model"):
+    circle = [replace(model, name="a", successor="b"), replace(model, name="b", moves_to="a")]
+    with pytest.raises(ValueError, match="a does not lead to a model, but to a"):
         Catalogue(circle)
 
 
