@@ -47,7 +47,8 @@ _WORDS = {
 @dataclass(frozen=True)
 class Steering:
     """What a prompt asks of the sandbox; `text` is the prompt without it. `error` is an HTTP status, `slow`
-    and `takes` seconds. `refine` and `judge`: what is asked of questions about the prompt."""
+    and `takes` seconds. `is_question`: the prompt is one about another prompt, `refine` and `judge` what is
+    asked of such questions."""
 
     text: str
     error: int | None = None
@@ -66,6 +67,7 @@ class Steering:
     json: bool = False
     retired: bool = False
     nousage: bool = False
+    is_question: bool = False
     score: float | None = None
     refine: Mapping[str, Any] = field(default_factory=dict)
     judge: Mapping[str, Any] = field(default_factory=dict)
@@ -78,7 +80,8 @@ def parse_steering(prompt: str) -> Steering:
     Raises InvalidRequest for a key or value that means nothing.
     """
     if (quoted := _QUOTING.fullmatch(prompt)) is not None:
-        return Steering(quoted[2], **getattr(parse_steering(quoted[2]), _QUOTED[quoted[1]]))
+        told = getattr(parse_steering(quoted[2]), _QUOTED[quoted[1]])
+        return Steering(quoted[2], is_question=True, **told)
     if not prompt.startswith(PREFIX):
         return Steering(prompt)
     keys, _, text = prompt[len(PREFIX) :].partition(" ")

@@ -57,7 +57,7 @@ def test_steering_that_means_nothing_is_refused(prompt):
 
 def test_questions_about_a_prompt_are_steered_by_its_own_keys_for_them():
     prompt = "sandbox:error=500,refine=slow:20s,judge=score:0.2 a fox"
-    assert parse_steering(f"<draft>{prompt}</draft>") == Steering(prompt, slow=20)
-    assert parse_steering(f"<asked>{prompt}</asked>") == Steering(prompt, score=0.2)
+    assert parse_steering(f"<draft>{prompt}</draft>") == Steering(prompt, is_question=True, slow=20)
+    assert parse_steering(f"<asked>{prompt}</asked>") == Steering(prompt, is_question=True, score=0.2)
     assert parse_steering(prompt).error == 500
-    assert parse_steering("<asked>a\nfox</asked>") == Steering("a\nfox")
+    assert parse_steering("<asked>a\nfox</asked>") == Steering("a\nfox", is_question=True)

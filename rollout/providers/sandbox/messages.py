@@ -20,7 +20,7 @@ import pybase64
 
 from rollout.core.catalogue import Usage
 from rollout.core.pictures import media_type_and_size
-from rollout.core.schemas import example
+from rollout.core.schemas import Known, example
 from rollout.core.steering import Steering
 from rollout.core.wire import read_message, read_message_event
 from rollout.errors import InvalidRequest
@@ -232,7 +232,7 @@ def _answer(request: Mapping[str, Any], asked: _Asked) -> str:
     wanted = config.get("format") if isinstance(config, Mapping) else None
     if isinstance(wanted, Mapping) and wanted.get("type") == "json_schema":
         try:
-            return _json(example(wanted.get("schema"))).decode()
+            return _json(example(wanted.get("schema"), _known(asked.prompt))).decode()
         except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
             raise Rejected(
                 f"output_config.format.schema: {error}", param="output_config.format.schema"
@@ -241,6 +241,18 @@ def _answer(request: Mapping[str, Any], asked: _Asked) -> str:
     lines = [f"SANDBOX: no model looked at this. {count} picture{'' if count == 1 else 's'}."]
     lines += [f"Picture {index}: {told}." for index, told in enumerate(asked.pictures, 1)]
     return "\n".join([*lines, f"You wrote: {asked.prompt[:200]}"])
+
+
+def _known(prompt: str) -> Known:
+    """What answers our own questions about a picture, by the names that `services/prompts` has for it."""
+    steering = steering_of(prompt)
+    if not steering.is_question:
+        return {}
+    return {
+        "prompt": [f"{steering.text}, in more words (SANDBOX)"],
+        "score": [0.9 if steering.score is None else steering.score],
+        "reasons": [["SANDBOX: no model looked at this."]],
+    }
 
 
 def _understand(request: Mapping[str, Any]) -> _Asked:
