@@ -25,7 +25,7 @@ from rollout.core.decisions import ANALYSIS, Decision
 from rollout.core.feedback import check_end_user
 from rollout.core.guardrails import Category, Point, category_of
 from rollout.core.holds import Actual, StoredResult
-from rollout.core.meters import Limit
+from rollout.core.meters import Limit, Unit
 from rollout.core.prices import actual_message_cost
 from rollout.core.uses import Analysis
 from rollout.db import analyses
@@ -104,10 +104,12 @@ class Work:
     create: Callable[[], Answer]
     stream: Callable[[], AbstractContextManager[Iterator[Event]]]
     warnings: tuple[str, ...] = ()
+    thinking: str | None = None
 
     @cached_property
     def headers(self) -> dict[str, str]:
-        return calls.headers(self.call, self.decision, self.resolved, self.vendor, self.warnings)
+        found = calls.headers(self.call, self.decision, self.resolved, self.vendor, self.warnings)
+        return found if self.thinking is None else {**found, "x-rollout-thinking": self.thinking}
 
     @cached_property
     def end_user(self) -> str | None:
@@ -145,7 +147,7 @@ class PassThrough(ABC):
                     told = calls.told_again(held.replay, held.limits, held.now)
                     return Answered(_stored_text(held.replay, told), told)
                 outcome.dispatched(held.id, work.headers)
-                with _refusals_settled(work, held):
+                with refusals_settled(work, held):
                     answer = upstream.send(work.resolved.model, work.create)
                 _settle(work, held, answer.usage, answer.vendor_request_id, answer.body, answer.refusal)
             self._check_not_withheld(work)
@@ -169,7 +171,7 @@ class PassThrough(ABC):
                 outcome.dispatched(held.id, work.headers)
                 yield Told(work.headers, held.limits, held.now)
                 passed, usage, refusal = [], None, None
-                with _refusals_settled(work, held), contextlib.ExitStack() as stack:
+                with refusals_settled(work, held), contextlib.ExitStack() as stack:
                     for event in upstream.send(
                         work.resolved.model, lambda: stack.enter_context(work.stream())
                     ):
@@ -195,26 +197,41 @@ class PassThrough(ABC):
         return resolved
 
     @contextlib.contextmanager
-    def _booking(self, work: Work) -> Iterator[Held | _Unbooked]:
+    def _booking(
+        self,
+        work: Work,
+        *,
+        analysis_id: str | None = None,
+        amounts: Mapping[Unit, int] | None = None,
+        dispatch: bool = True,
+    ) -> Iterator[Held | Unbooked]:
         """The hold; a stand-in that books nothing while the books are away."""
         request = calls.hold_request(
-            work.call, work.decision, work.resolved.model, work.vendor, work.maximum, {}, work.end_user
+            work.call,
+            work.decision,
+            work.resolved.model,
+            work.vendor,
+            work.maximum,
+            amounts or {},
+            work.end_user,
         )
+        request = dataclasses.replace(request, dispatch=dispatch)
+        recorded = self._recorded(work, analysis_id or self._new_id("anl"))
         with contextlib.ExitStack() as stack:
-            held: Held | _Unbooked
+            held: Held | Unbooked
             try:
-                held = stack.enter_context(self._ledger.hold(request, also=self._recorded(work)))
+                held = stack.enter_context(self._ledger.hold(request, also=recorded))
             except LedgerUnavailable:
-                held = _Unbooked()
+                held = Unbooked()
                 _log_unbooked(work)
             yield held
 
-    def _recorded(self, work: Work) -> Callable[[Tx, str, int], None]:
+    def _recorded(self, work: Work, analysis_id: str) -> Callable[[Tx, str, int], None]:
         """The analysis' row, to be written with the hold."""
 
         def write(tx: Tx, hold_id: str, now: int) -> None:
             facts = calls.use(work.call, work.decision, work.resolved, work.vendor, hold_id, now)
-            analyses.add(tx, Analysis(id=self._new_id("anl"), end_user=work.end_user, **facts))
+            analyses.add(tx, Analysis(id=analysis_id, end_user=work.end_user, **facts))
 
         return write
 
@@ -228,7 +245,7 @@ class PassThrough(ABC):
 
 
 @dataclass(frozen=True)
-class _Unbooked:
+class Unbooked:
     """A hold that nobody wrote down."""
 
     id: str | None = None
@@ -236,13 +253,16 @@ class _Unbooked:
     limits: tuple[Limit, ...] = ()
     replay: StoredResult | None = None
 
+    def dispatch(self) -> None:
+        """Nothing was held back."""
+
     def settle(self, actual: Actual, result: StoredResult | None, *, also: Also | None) -> None:
         """Nothing: it was logged when the hold could not be written."""
 
 
 def _settle(
     work: Work,
-    held: Held | _Unbooked,
+    held: Held | Unbooked,
     usage: Usage | None,
     upstream_id: str | None,
     answer: bytes,
@@ -257,11 +277,11 @@ def _settle(
     # what was refused before anything was written was the prompt
     point: Point = "output_text" if usage is not None and usage.output > 1 else "prompt"
     also = _noted(work, held, category_of(refusal), point, refusal) if refusal else None
-    _charge(work, held, Actual(cost, 0, _shown(usage), upstream_id), result, also)
+    charge(work, held, Actual(cost, 0, shown(usage), upstream_id), result, also)
 
 
 @contextlib.contextmanager
-def _refusals_settled(work: Work, held: Held | _Unbooked) -> Iterator[None]:
+def refusals_settled(work: Work, held: Held | Unbooked) -> Iterator[None]:
     """A refusal that is no answer is charged as far as it was billed, kept, and replayed."""
     try:
         yield
@@ -272,9 +292,9 @@ def _refusals_settled(work: Work, held: Held | _Unbooked) -> Iterator[None]:
             if refused.usage
             else unbilled
         )
-        actual = Actual(cost, 0, _shown(refused.usage), refused.vendor_request_id)
+        actual = Actual(cost, 0, shown(refused.usage), refused.vendor_request_id)
         result = StoredResult(400, work.headers, {"category": refused.category})
-        _charge(
+        charge(
             work,
             held,
             actual,
@@ -284,9 +304,10 @@ def _refusals_settled(work: Work, held: Held | _Unbooked) -> Iterator[None]:
         raise
 
 
-def _charge(
-    work: Work, held: Held | _Unbooked, actual: Actual, result: StoredResult, also: Also | None
+def charge(
+    work: Work, held: Held | Unbooked, actual: Actual, result: StoredResult, also: Also | None
 ) -> None:
+    """Settle; `result` is kept where a key may ask for it again."""
     try:
         held.settle(actual, result if work.call.idem_key else None, also=also)
     except LedgerUnavailable:
@@ -294,13 +315,13 @@ def _charge(
 
 
 def _noted(
-    work: Work, held: Held | _Unbooked, category: Category, point: Point, vendor_code: str | None
+    work: Work, held: Held | Unbooked, category: Category, point: Point, vendor_code: str | None
 ) -> Also | None:
     """The refusal's event."""
     return noted(work.call.tenant_id, held.id, category, point, vendor_code) if held.id else None
 
 
-def _shown(usage: Usage | None) -> dict[str, int] | None:
+def shown(usage: Usage | None) -> dict[str, int] | None:
     return None if usage is None else dataclasses.asdict(usage)
 
 
