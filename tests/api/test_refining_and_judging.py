@@ -386,3 +386,44 @@ def test_what_is_refused_is_not_judged(gateway: Gateway) -> None:
 
     assert gateway.door().generate(**EVALUATE).status_code == 502
     assert questions(gateway) == []
+
+
+# -- test keys ---------------------------------------------------------------------------------------------------------
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("steering", "refined", "evaluated"),
+    [
+        ("", None, None),
+        ("judge=error:529", None, "upstream_unavailable"),
+        ("refine=refuse:violence", "content_refused", None),
+        ("refine=malformed", "upstream_unavailable", None),
+        ("refine=drop,judge=hang", "outcome_unknown", "outcome_unknown"),
+    ],
+)
+def test_a_test_key_is_answered_by_the_sandbox_which_the_prompt_steers(
+    gateway: Gateway, steering: str, refined: str | None, evaluated: str | None
+) -> None:
+    prompt = f"sandbox:{steering} a fox"
+
+    answer = gateway.door(mode="test").generate(
+        prompt=prompt, rollout={"refine_prompt": True, "evaluate": True}
+    )
+
+    assert answer.status_code == 200
+    told = answer.json["rollout"]
+    assert told["refine_prompt"].get("skipped") == refined
+    assert told["evaluate"].get("skipped") == evaluated
+    if refined is None:
+        assert told["refine_prompt"]["prompt"] == f"{prompt}, in more words (SANDBOX)"
+    if evaluated is None:
+        assert told["evaluate"]["score"] == 0.9
+    assert gateway.vendor.calls == []
+
+
+@on_sqlite
+def test_the_sandbox_scores_as_it_is_told(gateway: Gateway) -> None:
+    answer = gateway.door(mode="test").generate(prompt="sandbox:judge=score:0.2 a fox", **EVALUATE)
+
+    assert answer.json["rollout"]["evaluate"]["score"] == 0.2
