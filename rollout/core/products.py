@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from rollout.core.times import rfc3339
 from rollout.errors import InvalidRequest
 
@@ -97,10 +99,10 @@ def terms(texts: Iterable[str]) -> list[tuple[str, int]]:
 
 
 def within(products: Iterable[Product], most_bytes: int) -> list[Product]:
-    """The first of them whose JSON has at most so many bytes together."""
+    """The first of them whose JSON, quoted as a text, has at most so many bytes together."""
     kept, left = [], most_bytes
     for product in products:
-        left -= len(str(product.shown()).encode())
+        left -= len(msgspec.json.encode(msgspec.json.encode(product.shown()).decode()))
         if left < 0:
             break
         kept.append(product)

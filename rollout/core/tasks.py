@@ -19,6 +19,7 @@ from rollout.core.input_images import InputImage
 from rollout.core.pictures import is_animated, media_type_and_size
 from rollout.core.products import Product
 from rollout.core.schemas import faults
+from rollout.core.times import rfc3339
 from rollout.errors import InvalidRequest
 
 TaskName = Literal[
@@ -131,6 +132,26 @@ class Picture:
     source: Mapping[str, str]
     size: tuple[int, int] | None = None
     sent: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class AnalysisResult:
+    """What a named task was answered; `answer` as it went out, kept until `expires_at` (UTC epoch seconds)."""
+
+    tenant_id: str
+    analysis_id: str
+    task: str
+    answer: Mapping[str, Any]
+    created_at: int
+    expires_at: int
+
+
+def result_json(kept: AnalysisResult) -> dict[str, Any]:
+    return {
+        **kept.answer,
+        "created_at": rfc3339(kept.created_at),
+        "expires_at": rfc3339(kept.expires_at),
+    }
 
 
 class Unusable(Exception):

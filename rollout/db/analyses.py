@@ -20,6 +20,12 @@ def find(tx: Tx, analysis_id: str) -> Analysis | None:
     return _one(tx, analysis.c.id == analysis_id)
 
 
+def is_of(tx: Tx, tenant_id: str, analysis_id: str) -> bool:
+    """Whether the tenant made it."""
+    found = find(tx, analysis_id)
+    return found is not None and found.tenant_id == tenant_id
+
+
 def of_hold(tx: Tx, tenant_id: str, hold_id: str) -> Analysis | None:
     return _one(tx, analysis.c.tenant_id == tenant_id, analysis.c.hold_id == hold_id)
 

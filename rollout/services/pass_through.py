@@ -305,7 +305,7 @@ def refusals_settled(work: Work, held: Held | Unbooked) -> Iterator[None]:
 
 
 def charge(
-    work: Work, held: Held | Unbooked, actual: Actual, result: StoredResult, also: Also | None
+    work: Work, held: Held | Unbooked, actual: Actual, result: StoredResult | None, also: Also | None
 ) -> None:
     """Settle; `result` is kept where a key may ask for it again."""
     try:
