@@ -20,7 +20,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from rollout.api.compat import anthropic, models, openai
+from rollout.api.compat import anthropic, chat, models, moderations, openai
 from rollout.api.native import images
 from rollout.blobs.files import FileBlobs
 from rollout.core.catalogue import Model, Usage
@@ -40,6 +40,7 @@ from rollout.providers.base import (
     MessageCall,
     MessageEvent,
     Messages,
+    Providers,
 )
 from rollout.providers.sandbox.images import SandboxImages
 from rollout.providers.sandbox.messages import SandboxMessages
@@ -47,7 +48,9 @@ from rollout.providers.sandbox.works import Works
 from rollout.services.admission import Admission
 from rollout.services.analyze import Analyze
 from rollout.services.asking import Asking
+from rollout.services.catalogue import InForce
 from rollout.services.changes import Changes
+from rollout.services.chat import Chat
 from rollout.services.evaluate import Evaluate
 from rollout.services.features import Features
 from rollout.services.generate import Generate
@@ -58,6 +61,7 @@ from rollout.services.joins import Joins
 from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
 from rollout.services.models import Models
+from rollout.services.moderations import Moderations
 from rollout.services.refine import Refine
 from rollout.services.results import Results
 from rollout.services.vendors import Vendors
@@ -191,8 +195,17 @@ class OneVendor:
 class Gateway:
     """acme is in the beta, globex is not; neither has meters until a test adds them."""
 
-    def __init__(self, database: Database, clock: Clock, folder: Path, **places: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        folder: Path,
+        providers: Providers | None = None,
+        catalogue: InForce | None = None,
+        **places: int,
+    ) -> None:
         self.database, self.clock, self.vendor = database, clock, Vendor()
+        self._providers, self._catalogue = providers or OneVendor(self.vendor, clock), catalogue
         self.services = doors.wire(database, clock)
         self.new_id = ids_in_order(clock)
         self.meanwhile: list[Callable[[], object]] = []
@@ -209,9 +222,9 @@ class Gateway:
         self.services.state.refresh()
 
     def _wire(self, places: dict[str, int]) -> None:
-        old, providers = self.services, OneVendor(self.vendor, self.clock)
+        old, providers = self.services, self._providers
         self.places = Admission(places)
-        catalogue = old.state.catalogue
+        catalogue = self._catalogue or old.state.catalogue
         changes = Changes(self.database)
         switches = doors.switches_of(self.database, changes, self.ledger, Workers(self.database))
         features = Features(self.database, old.state, switches, clock=self.clock)
@@ -231,6 +244,10 @@ class Gateway:
                     self.database, self.blobs, doors.SECRET, self.clock, "https://gate.test"
                 ),
                 "analyze": analyze,
+                "chat": Chat(
+                    features, self.ledger, catalogue, providers, self.new_id, secret=doors.SECRET
+                ),
+                "moderations": Moderations(features, providers),
                 "evaluate": evaluate,
                 "guardrails": Guardrails(self.database, retention_days=RETENTION_DAYS),
                 "generate": Generate(
@@ -256,7 +273,7 @@ class Gateway:
         problems.install(app)
         pages.install(app)
         admission.install(app, self.places)
-        for routes in (openai, anthropic, models, images):
+        for routes in (openai, anthropic, chat, moderations, models, images):
             app.register_blueprint(routes.routes)
         return app
 

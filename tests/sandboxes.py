@@ -6,10 +6,11 @@ import io
 import logging
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 from zlib import crc32
 
 from flask import Flask
@@ -24,9 +25,23 @@ from rollout.services.sandbox.bench import Bench
 NOW = 1_795_000_000
 
 
+class Recording(Bench):
+    """Keeps what arrived whole: (path, headers, body)."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(**how)
+        self.requests: list[tuple[str, dict[str, str], bytes]] = []
+
+    def arrived(
+        self, request_id: str, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> None:
+        self.requests.append((path, {name.lower(): value for name, value in headers.items()}, body))
+        super().arrived(request_id, method, path, headers, body)
+
+
 @dataclass
 class Served:
-    sandbox: Bench
+    sandbox: Recording
     url: str
 
     def journal(self) -> list[dict]:
@@ -34,18 +49,27 @@ class Served:
 
 
 @contextmanager
-def serve_sandbox() -> Iterator[Served]:
-    """The sandbox in threads of this process; it never really sleeps."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    sandbox = Bench(clock=lambda: NOW, sleep=lambda seconds: None)
+def serve_sandbox(
+    catalogue: Catalogue | None = None, sleep: Callable[[float], object] = lambda seconds: None
+) -> Iterator[Served]:
+    """The sandbox in threads of this process; it never really sleeps, unless by `sleep`."""
+    sandbox = Recording(clock=lambda: NOW, sleep=sleep, catalogue=catalogue)
     app = Flask("sandbox_under_test")
     app.register_blueprint(create_sandbox_blueprint(sandbox))
+    with serve(app) as url:
+        yield Served(sandbox, url)
+
+
+@contextmanager
+def serve(app: Flask) -> Iterator[str]:
+    """The application's address, while threads of this process answer there."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield Served(sandbox, f"http://127.0.0.1:{server.port}")
+        yield f"http://127.0.0.1:{server.port}"
     finally:
         server.shutdown()
         thread.join()

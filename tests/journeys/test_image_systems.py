@@ -1,0 +1,155 @@
+"""Each vendor of pictures from the official SDK to the vendor's own wire, over real sockets: pictures, edits, and every way to fail.
+
+A row of SYSTEMS is a system; what its wire must say word for word stands in tests/providers.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from clocks import Clock
+from gateway import on_sqlite
+from sandboxes import picture, seed
+from systems import System, awake, system
+
+from rollout.core.guardrails import Wanted
+from rollout.core.pictures import media_type_and_size
+from rollout.db.engine import Database
+
+pytestmark = on_sqlite
+
+
+@dataclass(frozen=True)
+class Row:
+    """A system: what is set to reach it, its model, where its wire is asked, the size asked for, and what `usage` it tells."""
+
+    model: str
+    path: str
+    size: str
+    settings: dict[str, Any]
+    edit_path: str | None = None
+    tells_usage: bool = True
+    refusal: str = "violence"
+
+
+SYSTEMS = {
+    "gemini": Row(
+        model="gemini-nano-banana-2.1",
+        path="/v1beta/models/gemini-nano-banana-2.1:generateContent",
+        size="16:9",
+        settings={"gemini_base_url": "{url}", "gemini_api_key": "g"},
+    ),
+    "nova": Row(
+        model="nova-canvas",
+        path="/model/amazon.nova-canvas-v1:0/invoke",
+        size="1280x720",
+        settings={"bedrock_base_url": "{url}", "bedrock_api_key": "AKIA:secret"},
+        tells_usage=False,
+        refusal="policy",
+    ),
+}
+
+
+@pytest.fixture(params=SYSTEMS)
+def row(request: pytest.FixtureRequest) -> Row:
+    return SYSTEMS[request.param]
+
+
+@pytest.fixture
+def at(row: Row, database: Database, clock: Clock, tmp_path: Path) -> Iterator[System]:
+    with system(database, clock, tmp_path, awake(row.model), **row.settings) as running:
+        yield running
+
+
+def generate(at: System, row: Row, prompt: str = "a lighthouse", retries: int = 2, **members: Any) -> Any:
+    return at.client(retries).images.generate(model=row.model, prompt=prompt, **members)
+
+
+def test_a_picture_comes_from_one_call_and_costs_no_more_than_was_held(at: System, row: Row) -> None:
+    answer = generate(at, row, size=row.size)
+    (made,) = answer.data
+    assert media_type_and_size(base64.b64decode(made.b64_json))[1] > 1_000
+    assert at.paths() == [row.path]
+    hold = at.the_hold()
+    assert (hold.state, hold.settled_from) == ("settled", "usage" if row.tells_usage else "price_list")
+    assert 0 < hold.cost_usd_micro <= at.reserved()
+
+
+def test_a_picture_is_edited_in_one_call(at: System, row: Row) -> None:
+    answer = at.client().images.edit(model=row.model, image=("a.png", picture()), prompt="at night")
+    assert len(answer.data or []) == 1
+    assert at.paths() == [row.edit_path or row.path]
+    assert 0 < at.the_hold().cost_usd_micro <= at.reserved()
+
+
+@pytest.mark.parametrize("how", ["refuse=violence", "flagged=output"])
+def test_a_refusal_is_told_once_with_its_category_and_kept_as_an_event(
+    at: System, row: Row, how: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        generate(at, row, f"sandbox:{how} x")
+    assert refused.value.code == "content_refused"
+    assert refused.value.body["category"] == (row.refusal if "refuse" in how else "policy")  # type: ignore[index]
+    (event,) = at.gateway.services.guardrails.page(Wanted(), cursor=None, limit=9)
+    assert event.point == ("prompt" if "refuse" in how else "output_image")
+    assert event.vendor_code
+    assert len(at.paths()) == 1
+    assert at.the_hold().state == "settled"
+    assert at.the_hold().cost_usd_micro <= at.reserved()
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "state"),
+    [
+        ("error=429", 503, "void"),
+        ("error=401", 503, "void"),
+        ("error=400", 400, "void"),
+        ("retired", 400, "void"),
+        ("error=500", 502, "unknown"),
+        ("drop", 504, "unknown"),
+        ("cut=1", 504, "unknown"),
+        ("malformed", 502, "unknown"),
+        ("html", 502, "unknown"),
+        ("hang", 504, "unknown"),
+    ],
+)
+def test_a_failure_says_what_became_of_the_money_and_is_one_call(
+    at: System, row: Row, how: str, status: int, state: str
+) -> None:
+    """What may have been billed is not even repeated by an SDK that would."""
+    with pytest.raises(openai.APIStatusError) as failed:
+        generate(at, row, f"sandbox:{how} x", retries=0 if state == "void" else 2)
+    assert failed.value.status_code == status
+    assert len(at.paths()) == 1
+    assert at.the_hold().state == state
+
+
+def test_an_answer_without_a_picture_is_no_success(at: System, row: Row) -> None:
+    """Billed where its wire tells usage of it; else nobody knows yet."""
+    with pytest.raises(openai.InternalServerError) as failed:
+        generate(at, row, "sandbox:fewer=1 x")
+    assert failed.value.status_code == 502
+    assert len(at.paths()) == 1
+    assert at.the_hold().state == ("settled" if row.tells_usage else "unknown")
+
+
+@pytest.mark.parametrize("how", ["nousage", "cost=90000000"])
+def test_usage_that_is_missing_or_absurd_breaks_nothing(at: System, row: Row, how: str) -> None:
+    assert generate(at, row, f"sandbox:{how} x").data
+    assert at.the_hold().state == "settled"
+
+
+def test_what_the_model_cannot_do_is_refused_by_field_before_anything_is_held(at: System, row: Row) -> None:
+    most = seed().get(row.model).max_images
+    for members in ({"n": most + 1}, {"size": "1x1"}, {"background": "transparent"}):
+        with pytest.raises(openai.BadRequestError) as refused:
+            generate(at, row, **members)
+        assert refused.value.param in members
+    assert at.paths() == []
+    assert at.gateway.holds() == []
