@@ -27,10 +27,12 @@ from rollout.api import docs, feedback_page, ofrep, ops
 from rollout.api.compat import anthropic, chat, models, moderations, openai
 from rollout.api.native import (
     access_requests,
+    analyses,
     features,
     feedback,
     images,
     me,
+    product_tables,
     quotas,
     statements,
     usage,
@@ -83,6 +85,7 @@ from rollout.services.overview import Overview
 from rollout.services.passwords import Passwords
 from rollout.services.plans import Plans
 from rollout.services.refine import Refine
+from rollout.services.product_tables import ProductTables
 from rollout.services.registry import Services
 from rollout.services.requests import Requests
 from rollout.services.resolutions import Resolutions, leave_job, reviewed
@@ -95,6 +98,7 @@ from rollout.services.simulations import Simulations
 from rollout.services.state import State
 from rollout.services.statements import Statements
 from rollout.services.switches import Switches
+from rollout.services.tasks import Tasks
 from rollout.services.tenants import Tenants
 from rollout.services.tokens import Tokens
 from rollout.services.topups import TopUps
@@ -153,6 +157,7 @@ def build(
     blobs = FileBlobs(settings.blob_folder)
     results = Results(blobs, new_id, secret=secret, retention_days=settings.retention_days)
     analyze = Analyze(features, ledger, catalogue, vendors, new_id, secret=secret)
+    product_tables = ProductTables(database, changes, new_id)
     places = Admission(settings.places)
     asking = Asking(analyze, places)
     evaluate = Evaluate(database, asking)
@@ -212,6 +217,19 @@ def build(
             secret=secret,
         ),
         analyze=analyze,
+        tasks=Tasks(
+            features,
+            ledger,
+            catalogue,
+            vendors,
+            new_id,
+            secret=secret,
+            database=database,
+            blobs=blobs,
+            tables=product_tables,
+            retention_days=settings.retention_days,
+        ),
+        product_tables=product_tables,
         chat=Chat(features, ledger, catalogue, vendors, new_id, secret=secret),
         moderations=Moderations(features, vendors),
         evaluate=evaluate,
@@ -267,6 +285,8 @@ def create_app(services: Services) -> Flask:
         webhooks,
         feedback,
         images,
+        analyses,
+        product_tables,
         client,
         streaming,
         edge,

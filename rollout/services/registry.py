@@ -42,6 +42,7 @@ from rollout.services.models import Models
 from rollout.services.moderations import Moderations
 from rollout.services.overview import Overview
 from rollout.services.plans import Plans
+from rollout.services.product_tables import ProductTables
 from rollout.services.requests import Requests
 from rollout.services.resolutions import Resolutions
 from rollout.services.schedules import Schedules
@@ -51,6 +52,7 @@ from rollout.services.simulations import Simulations
 from rollout.services.state import State
 from rollout.services.statements import Statements
 from rollout.services.switches import Switches
+from rollout.services.tasks import Tasks
 from rollout.services.tenants import Tenants
 from rollout.services.tokens import Tokens
 from rollout.services.topups import TopUps
@@ -110,6 +112,8 @@ class Services:
     workers: Workers
     generate: Generate
     analyze: Analyze
+    tasks: Tasks
+    product_tables: ProductTables
     chat: Chat
     moderations: Moderations
     evaluate: Evaluate
