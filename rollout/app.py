@@ -113,7 +113,7 @@ from rollout.settings import Settings
 from rollout.sync.listen import waiter
 from rollout.sync.refresher import Refresher
 from rollout.sync.unleash import Feeder
-from rollout.web import admission, pages, problems, requests
+from rollout.web import admission, pages, polls, problems, requests
 
 log = structlog.get_logger()
 
@@ -298,6 +298,7 @@ def create_app(services: Services) -> Flask:
     ):
         app.register_blueprint(routes.routes)
     app.register_blueprint(admin.create_blueprint())
+    polls.install(app, services)
     if hops := services.settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     return app
