@@ -25,8 +25,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
@@ -434,10 +435,15 @@ def _rates(who: str, url: str, pid: int, client: str, frontend: str, seconds: fl
     assert status == 200, status
     cached = _request("/api/client/features", client, host, f"If-None-Match: {headers['etag']}\r\n")
     evaluated = [_request(f"/api/frontend?userId=user-{n}&appName=bench", frontend, host) for n in range(97)]
+    strangers = (
+        _request(f"/api/frontend?userId=stranger-{n}&appName=bench", frontend, host)
+        for n in itertools.count()
+    )
     for what, wanted, requests in (
-        ("features 200", 200, [whole]),
-        ("features 304", 304, [cached]),
-        ("frontend", 200, evaluated),
+        ("features 200", 200, itertools.repeat(whole)),
+        ("features 304", 304, itertools.repeat(cached)),
+        ("frontend, 97 users again and again", 200, itertools.cycle(evaluated)),
+        ("frontend, each user once", 200, strangers),
     ):
         _load(host, port, requests, wanted, WARM_UP_SECONDS)
         rate, cpu = _measured(host, port, requests, wanted, seconds, pid)
@@ -450,7 +456,7 @@ def _request(path: str, token: str, host: str, more: str = "") -> bytes:
 
 
 def _measured(
-    host: str, port: int, requests: Sequence[bytes], wanted: int, seconds: float, pid: int
+    host: str, port: int, requests: Iterator[bytes], wanted: int, seconds: float, pid: int
 ) -> tuple[float, float]:
     """Requests a second, and the server's CPU for each in ms."""
     before, began = _cpu(pid), time.perf_counter()
@@ -459,17 +465,17 @@ def _measured(
     return count / took, worked / count * 1000
 
 
-def _load(host: str, port: int, requests: Sequence[bytes], wanted: int, seconds: float) -> int:
+def _load(host: str, port: int, requests: Iterator[bytes], wanted: int, seconds: float) -> int:
     """How many were answered, over CONNECTIONS that are kept open; raises for another status than wanted."""
-    until = time.perf_counter() + seconds
+    until, drawing = time.perf_counter() + seconds, threading.Lock()
 
     def ask(_connection: int) -> int:
         count = 0
         with socket.create_connection((host, port)) as there:
             there.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for request in itertools.cycle(requests):
-                if time.perf_counter() > until:
-                    break
+            while time.perf_counter() < until:
+                with drawing:
+                    request = next(requests)
                 there.sendall(request)
                 status, _, _ = _answer(there)
                 assert status == wanted, status

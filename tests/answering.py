@@ -23,7 +23,7 @@ from rollout.services.changes import Changes
 from rollout.services.flag_answers import FlagAnswers
 from rollout.services.flag_metrics import FlagMetrics
 from rollout.services.flag_tokens import FlagTokens
-from rollout.web import admission, pages, problems, requests
+from rollout.web import admission, pages, polls, problems, requests
 
 STREAMS = 2
 
@@ -46,6 +46,7 @@ def application(services: SimpleNamespace) -> Flask:
     admission.install(app, Admission({"stream": STREAMS}))
     for routes in (frontend, ofrep):
         app.register_blueprint(routes.routes)
+    polls.install(app, services)
     return app
 
 
@@ -140,8 +141,9 @@ class Frontend:
         *,
         environment: str = PRODUCTION,
         projects: tuple[str, ...] = ALL_PROJECTS,
+        **wishes: Any,
     ) -> None:
-        new = NewFlagToken("test", "frontend", environment, projects, tenant)
+        new = NewFlagToken("test", "frontend", environment, projects, tenant, **wishes)
         issued = services.flag_tokens.add(ALICE, new, "test")
         services.state.refresh()
         self.client: FlaskClient = application(services).test_client()

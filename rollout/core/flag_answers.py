@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -23,6 +24,9 @@ SURE = frozenset({"tenantId", "environment"})
 
 NEVER_SURE = frozenset({*NAMED_FIELDS, *RESERVED_PROPERTIES, "default", "random"}) - SURE
 """What differs between two callers of one tenant, or between two moments, whatever a tenant's attributes are called."""
+
+PASSING = frozenset({"currentTime", "random"})
+"""What differs between two moments for the same caller."""
 
 _STICKY = {
     "userWithId": "userId",
@@ -59,19 +63,21 @@ class FlagAnswer:
     decision: Decision | None = None
     detail: str = ""
 
+    @cached_property
+    def toggle(self) -> orjson.Fragment:
+        """An enabled flag as Unleash's frontend API tells it, which tells no others; written once."""
+        names = [name for name in ("name", "enabled", "payload") if name in self.variant]
+        drawn = {name: self.variant[name] for name in names}
+        told = {
+            "name": self.flag.name,
+            "enabled": True,
+            "variant": {**drawn, "feature_enabled": True, "featureEnabled": True},
+            "impressionData": self.flag.impression_data,
+        }
+        return orjson.Fragment(orjson.dumps(told))
+
 
 NO_VARIANT: Mapping[str, Any] = {"name": "disabled", "enabled": False}
-
-
-def toggle_json(answer: FlagAnswer) -> dict[str, Any]:
-    """An enabled flag as Unleash's frontend API tells it, which tells no others."""
-    drawn = {name: answer.variant[name] for name in ("name", "enabled", "payload") if name in answer.variant}
-    return {
-        "name": answer.flag.name,
-        "enabled": True,
-        "variant": {**drawn, "feature_enabled": True, "featureEnabled": True},
-        "impressionData": answer.flag.impression_data,
-    }
 
 
 def parse_context(said: Any) -> dict[str, Any]:

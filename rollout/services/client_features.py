@@ -30,12 +30,16 @@ Shape = Callable[[Mapping[str, Any], Query, int], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Rendered:
-    """JSON of the flags at `revision`, plain and, once somebody wants it so, gzipped; `document` is what they were made of."""
+    """JSON of the flags of a snapshot, plain and, once somebody wants it so, gzipped; `document` is what they were made of."""
 
-    revision: int
+    snapshot: Snapshot
     document: Mapping[str, Any]
     etag: str
     plain: bytes
+
+    @property
+    def revision(self) -> int:
+        return self.snapshot.revision
 
     @cached_property
     def zipped(self) -> bytes:
@@ -68,15 +72,15 @@ class ClientFeatures:
     def _render(self, shape: Shape, query: Query, etag: Callable[[Query, int], str]) -> Rendered:
         snapshot, key = self._snapshot(), (shape, query)
         known = self._rendered.get(key)
-        if known is not None and known.revision == snapshot.revision:
+        if known is not None and known.snapshot is snapshot:
             return known
         with self._rendering:  # of many who come at once after a swap, one renders
             known = self._rendered.get(key)
-            if known is None or known.revision != snapshot.revision:
+            if known is None or known.snapshot is not snapshot:
                 document = self._flags(snapshot, query).document
                 plain = orjson.dumps(shape(document, query, snapshot.revision))
                 tag = etag(query, snapshot.revision)
-                known = Rendered(snapshot.revision, document, tag, plain)
+                known = Rendered(snapshot, document, tag, plain)
                 self._rendered.put(key, known)
             return known
 

@@ -12,6 +12,7 @@ import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -20,6 +21,7 @@ from rollout.core.decisions import FEATURES, TenantFacts, context_properties
 from rollout.core.flag_answers import (
     NEVER_SURE,
     NO_VARIANT,
+    PASSING,
     SURE,
     FlagAnswer,
     FlagTraits,
@@ -56,7 +58,12 @@ class _View:
     flags: Mapping[str, FlagTraits]
     digest: str
     tenants: LRU[str, tuple[TenantFacts, Known]] = field(default_factory=lambda: LRU(REMEMBERED_TENANTS))
-    same: dict[tuple[str, str], FlagAnswer] = field(default_factory=dict)
+    same: dict[tuple[str, int], FlagAnswer] = field(default_factory=dict)
+
+    @cached_property
+    def reads(self) -> frozenset[str]:
+        """What any of its answers may hang on."""
+        return frozenset().union(*(flag.reads for flag in self.flags.values()))
 
 
 class FlagAnswers:
@@ -84,6 +91,12 @@ class FlagAnswers:
             if flag.name not in gates and sees(flag.project)
         )
         return [*(self._gate(snapshot, view, facts, gate) for gate in gates if facts), *others]
+
+    def lasts(self, snapshot: Snapshot, environment: str, context: Mapping[str, Any]) -> bool:
+        """Whether `snapshot` answers a context that names no tenant the same each time: no flag looks at the clock, or draws lots."""
+        reads = self._view(snapshot, environment).reads
+        drawn_by_user = "userId" in context or "sessionId" in context
+        return not reads & PASSING and ("default" not in reads or drawn_by_user)
 
     def one(
         self,
@@ -223,7 +236,7 @@ def _gates(environment: str, facts: TenantFacts | None) -> tuple[str, ...]:
 
 def _answered(view: _View, flag: FlagTraits, ask: Answer) -> FlagAnswer:
     drawn = ask(flag.name)
-    told = flag.name, str(drawn)
+    told = flag.name, id(drawn)  # which the engine's binding reads once, and its answer here keeps
     answer = view.same.get(told)
     if answer is None:
         answer = view.same[told] = FlagAnswer(flag, bool(drawn.get("feature_enabled")), drawn)

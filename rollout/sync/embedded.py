@@ -53,6 +53,8 @@ def _asking(client: Any) -> Ask:
     Its answers do not name the flag, so they are few: each is read once.
     """
     engine, context_of = client._engine, client._evaluator._enricher.build
+    check, free = _held(engine.lib)
+    custom = engine.custom_strategy_handler
     known: dict[bytes, Mapping[str, Any]] = {}
 
     def ask(context: Mapping[str, Any]) -> Answer:
@@ -60,24 +62,35 @@ def _asking(client: Any) -> Ask:
         text = orjson.dumps(asked)
 
         def answer(flag: str) -> Mapping[str, Any]:
-            unknown_to_it = engine.custom_strategy_handler.evaluate_custom_strategies(flag, asked)
-            pointer = engine.lib.check_variant(engine.state, flag.encode(), text, orjson.dumps(unknown_to_it))
+            foreign = b"{}"
+            if flag in custom.strategy_definitions:
+                foreign = orjson.dumps(custom.evaluate_custom_strategies(flag, asked))
+            pointer = check(engine.state, flag.encode(), text, foreign)
             try:
                 told = ctypes.string_at(pointer) if pointer else b"{}"
             finally:
-                engine.lib.free_response(pointer)
+                free(pointer)
             return known.get(told) or read(told)
 
         return answer
 
     def read(told: bytes) -> Mapping[str, Any]:
         value = orjson.loads(told).get("value")
-        variant = _variant(value or {})
-        if value:  # what went wrong is told in as many ways as there are contexts
-            known[told] = variant
-        return variant
+        if not value:  # what went wrong is told in as many ways as there are contexts
+            return _FAILED
+        return known.setdefault(told, _variant(value))
 
     return ask
+
+
+def _held(library: Any) -> tuple[Any, Any]:
+    """(check_variant, free_response) that keep the interpreter's lock: a call takes 2 us, and to ask for a hundred flags is to let the
+    lock go and wait for it two hundred times, each behind another thread (4 threads: 0.9 ms in place of 0.3)."""
+    holding = ctypes.PyDLL(library._name, handle=library._handle)
+    check, free = holding.check_variant, holding.free_response
+    check.argtypes, check.restype = [ctypes.c_void_p, *[ctypes.c_char_p] * 3], ctypes.c_void_p
+    free.argtypes, free.restype = [ctypes.c_void_p], None
+    return check, free
 
 
 def _variant(told: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -89,6 +102,9 @@ def _variant(told: Mapping[str, Any]) -> Mapping[str, Any]:
         "enabled": told.get("enabled", False),
         "feature_enabled": told.get("featureEnabled", False),
     }
+
+
+_FAILED = _variant({})
 
 
 def _client(text: str) -> Any:

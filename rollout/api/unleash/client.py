@@ -7,7 +7,7 @@ from flask import Blueprint, Response, request
 from rollout.core.unleash import KNOWS_DELTAS, Spec
 from rollout.errors import InvalidRequest
 from rollout.services.client_features import Rendered
-from rollout.web import flag_auth, flag_metrics
+from rollout.web import flag_auth, flag_metrics, polls
 from rollout.web.assets import zipped
 from rollout.web.flag_metrics import BulkMetrics, Metrics, Registration
 from rollout.web.flag_query import flag_query, spec
@@ -69,6 +69,7 @@ def _kept(rendered: Rendered) -> Response:
     else:
         response = zipped(Response(content_type="application/json"), rendered.plain, rendered.zipped)
     response.set_etag(tag)
+    polls.keep(rendered.snapshot)
     return response
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from flask import Blueprint, Response, request
 from pydantic import BaseModel
 
-from rollout.core.flag_answers import parse_context, toggle_json
-from rollout.web import flag_auth, flag_metrics
+from rollout.core.flag_answers import parse_context
+from rollout.web import flag_auth, flag_metrics, polls
 from rollout.web.conditional import unless_known
 from rollout.web.cross_origin import opened
 from rollout.web.flag_metrics import Metrics, Registration
@@ -56,9 +56,12 @@ def metrics(body: Metrics) -> Answer:
 def _toggles(said: dict[str, Any]) -> Response:
     token, context = flag_auth.token(), parse_context(said)
     context.setdefault("remoteAddress", request.remote_addr or "")
-    facts = services().state.facts(token.tenant_id) if token.tenant_id else None
-    found = services().flag_answers.of(token.environment, context, facts, token.sees)
-    return unless_known({"toggles": [toggle_json(answer) for answer in found if answer.enabled]}, weak=True)
+    state, answers = services().state, services().flag_answers
+    facts, snapshot = state.facts(token.tenant_id) if token.tenant_id else None, state.snapshot
+    found = answers.of(token.environment, context, facts, token.sees)
+    if facts is None and state.is_fresh() and answers.lasts(snapshot, token.environment, context):
+        polls.keep(snapshot, only_fresh=True)
+    return unless_known({"toggles": [answer.toggle for answer in found if answer.enabled]}, weak=True)
 
 
 def _context_of_query() -> dict[str, Any]:

@@ -1,0 +1,139 @@
+"""Polls of SDKs that ask again for what they have: answered as Flask answered them, before Flask is asked.
+
+A view says of its answer that it holds for whoever asks so (`keep`); until the next revision the same request by the same token gets the
+same bytes. Most of what a poll costs are the steps around the view: without them it takes a third.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+from flask import Flask, Response, g, request
+
+from rollout.core.flag_tokens import FlagToken
+from rollout.errors import RolloutError
+from rollout.services.ids import new_id
+from rollout.services.registry import Services
+from rollout.web import flag_auth
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+Key = tuple[str | None, ...]
+
+MOST_BYTES = 16 * 1024 * 1024
+"""Of all kept answers together: then they are forgotten. Which questions there are is up to the callers."""
+
+_TELLS = (
+    "PATH_INFO",
+    "QUERY_STRING",
+    "HTTP_AUTHORIZATION",
+    "HTTP_UNLEASH_CLIENT_SPEC",
+    "HTTP_IF_NONE_MATCH",
+    "HTTP_ACCEPT_ENCODING",
+    "REMOTE_ADDR",
+)
+_NAMES = ("x-request-id", "request-id")
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """An answer; `only_fresh`: not while nobody can confirm that the revision is the newest."""
+
+    token: FlagToken
+    route: str
+    status: str
+    headers: list[tuple[str, str]]
+    body: bytes
+    only_fresh: bool
+
+
+@dataclass
+class _Memory:
+    """What was answered from one snapshot."""
+
+    snapshot: object
+    answers: dict[Key, _Kept] = field(default_factory=dict)
+    bytes: int = 0
+
+
+class Polls:
+    """The WSGI application in front of Flask's."""
+
+    def __init__(self, flask: WSGIApplication, services: Services) -> None:
+        self._flask, self._state, self._tokens = flask, services.state, services.flag_tokens
+        self._memory = _Memory(services.state.snapshot)
+
+    def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        kept = self._memory.answers.get(_key(environ)) if environ["REQUEST_METHOD"] == "GET" else None
+        if kept is None or not self._holds(kept):
+            return self._flask(environ, start)
+        return self._again(kept, environ["PATH_INFO"], start)
+
+    def put(self, environ: WSGIEnvironment, snapshot: object, kept: _Kept) -> None:
+        """Keep an answer that was made from `snapshot`."""
+        memory = self._memory
+        if memory.snapshot is not snapshot or memory.bytes > MOST_BYTES:
+            if snapshot is not self._state.snapshot:
+                return
+            memory = self._memory = _Memory(snapshot)
+        memory.answers[_key(environ)] = kept
+        memory.bytes += len(kept.body) + len(environ["QUERY_STRING"]) + 1_000
+
+    def _holds(self, kept: _Kept) -> bool:
+        if self._memory.snapshot is not self._state.snapshot:
+            return False
+        if kept.only_fresh and not self._state.is_fresh():
+            return False
+        try:
+            self._tokens.check_usable(kept.token)
+        except RolloutError:  # which Flask puts into words
+            return False
+        return True
+
+    def _again(self, kept: _Kept, path: str, start: StartResponse) -> Iterable[bytes]:
+        began, request_id = time.perf_counter(), new_id("req")
+        structlog.contextvars.clear_contextvars()
+        start(kept.status, [*kept.headers, *((name, request_id) for name in _NAMES)])
+        log.info(
+            "request_answered",
+            request_id=request_id,
+            method="GET",
+            path=path,
+            route=kept.route,
+            status=int(kept.status[:3]),
+            code=None,
+            key=kept.token.id,
+            seconds=round(time.perf_counter() - began, 4),
+        )
+        return [kept.body]
+
+
+def install(app: Flask, services: Services) -> None:
+    polls = Polls(app.wsgi_app, services)
+    app.wsgi_app = polls  # type: ignore[method-assign, assignment]
+
+    @app.after_request
+    def put(response: Response) -> Response:
+        if "kept_poll" in g and request.method == "GET":
+            snapshot, only_fresh = g.kept_poll
+            headers = response.get_wsgi_headers(request.environ).to_wsgi_list()
+            token, route, body = flag_auth.token(), str(request.url_rule), response.get_data()
+            kept = _Kept(token, route, response.status, headers, body, only_fresh)
+            polls.put(request.environ, snapshot, kept)
+        return response
+
+
+def keep(snapshot: object, *, only_fresh: bool = False) -> None:
+    """The answer to this request is told again to whoever asks the same by the same token, as long as `snapshot` is the newest."""
+    g.kept_poll = snapshot, only_fresh
+
+
+def _key(environ: WSGIEnvironment) -> Key:
+    return tuple(map(environ.get, _TELLS))
