@@ -14,6 +14,7 @@
     sign_out   one worker for all            every 10 minutes
     unleash    one worker for all            every 10 minutes
     outdated   one worker for all            every 10 minutes
+    guardrails one worker for all            every 10 minutes
     old_counts one worker for all            every 10 minutes
     old_jobs   one worker for all            every 10 minutes
     verify     one worker for all            at 03:00 UTC: looked for every 10 minutes
@@ -85,6 +86,7 @@ def all_of(services: Services) -> list[Tick]:
         Tick("sign_out", 600, services.sessions.forget),
         Tick("refusals", 0.5, services.requests.flush, elected=False),
         Tick("outdated", 600, services.requests.forget),
+        Tick("guardrails", 600, services.guardrails.forget),
         Tick("counts", 5, services.flag_metrics.flush, elected=False),
         Tick("old_counts", 600, services.flag_metrics.forget),
         Tick("old_jobs", 600, services.jobs.purge),

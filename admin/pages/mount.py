@@ -14,6 +14,7 @@ from . import (
     flag_tokens,
     flags,
     grants,
+    guardrail_events,
     holds,
     home,
     imports,
@@ -72,6 +73,7 @@ ROOMS: tuple[Blueprint, ...] = (
     flag_tokens.routes,
     jobs.routes,
     requests.routes,
+    guardrail_events.routes,
     explain.routes,
     audit.routes,
 )

@@ -24,7 +24,7 @@ from .room import room
 
 routes = Blueprint("requests", __name__)
 
-BAD, GOOD = ("refused", "unknown"), ("settled", "stored")
+BAD, GOOD = ("refused", "guardrail", "unknown"), ("settled", "stored")
 """Events that stand out on the time line."""
 
 

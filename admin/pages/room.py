@@ -78,6 +78,7 @@ def navigation() -> list[tuple[str, str, str]]:
         ("workers", _("Workers")),
         ("feedback", _("Feedback")),
         ("requests", _("Requests")),
+        ("guardrail_events", _("Guardrail events")),
         ("explain", _("Explain")),
         ("audit", _("Audit")),
     ]

@@ -175,11 +175,45 @@ EVENTS: Mapping[str, str] = {
     "settled": N_("Charged"),
     "void": N_("Given back, nothing charged"),
     "stored": N_("Pictures kept"),
+    "refined": N_("Prompt rewritten by Claude"),
+    "guardrail": N_("Refused by the vendor for its content"),
+    "evaluated": N_("Judged by Claude"),
     "refused": N_("Refused"),
     "rated": N_("Rated by an end user"),
     "changed": N_("Changed by an admin"),
 }
 """What happened in the story of a request."""
+
+CATEGORIES: Mapping[str, str] = {
+    "sexual": N_("sexual content"),
+    "minors": N_("minors"),
+    "violence": N_("violence"),
+    "hate": N_("hate"),
+    "harassment": N_("harassment"),
+    "self_harm": N_("self-harm"),
+    "illicit": N_("illicit acts"),
+    "cyber": N_("attacks on computers"),
+    "bio": N_("biological harm"),
+    "likeness": N_("likeness of a person"),
+    "copyright": N_("copyright"),
+    "policy": N_("the vendor's policy"),
+}
+"""What content is refused for."""
+
+POINTS: Mapping[str, str] = {
+    "prompt": N_("the prompt"),
+    "input_image": N_("a picture that was sent"),
+    "output_image": N_("the picture that was made"),
+    "output_text": N_("the text that was written"),
+}
+"""What is refused."""
+
+CRITERIA: Mapping[str, str] = {
+    "shows_what_was_asked": N_("Shows what was asked"),
+    "text_rendered_right": N_("Text rendered right"),
+    "free_of_defects": N_("Free of defects"),
+}
+"""What pictures are judged by."""
 
 ENTRIES: Mapping[str, str] = {
     "reserve": N_("reserved"),
@@ -362,6 +396,18 @@ def charged(source: str, cost: int) -> str:
 
 def event(code: str) -> str:
     return _said(EVENTS, code)
+
+
+def category(code: str) -> str:
+    return _said(CATEGORIES, code)
+
+
+def point(code: str) -> str:
+    return _said(POINTS, code)
+
+
+def criterion(code: str) -> str:
+    return _said(CRITERIA, code)
 
 
 def entry(code: str) -> str:

@@ -76,6 +76,10 @@ COMMANDS = {
         "rollout.cli.requests:requests",
         "What partners were refused, and the story of any id: list, export, summary, show.",
     ),
+    "guardrail-events": (
+        "rollout.cli.guardrail_events:guardrail_events",
+        "What vendors refused for its content: list.",
+    ),
     "audit": ("rollout.cli.audit:audit", "Who changed what, when and why: list, export, verify."),
     "explain": ("rollout.cli.explain:explain", "Why a tenant may or may not use a feature."),
     "simulate": (

@@ -7,7 +7,10 @@
     unknown      the vendor may have done it; until when that is waited for
     settled      what it cost and by what it was charged
     void         nothing was done, nothing is charged
+    refined      what Claude made of the prompt
     stored       the pictures that were kept
+    guardrail    what of it the vendor refused for its content
+    evaluated    what Claude found of the pictures
     refused      what the caller was told instead of an answer
     rated        what an end user said
     changed      what an admin did to it
@@ -26,7 +29,9 @@ from typing import Any, Literal
 
 from rollout.core.bills import Bill, bill_json
 from rollout.core.catalogue import OnUnknown
+from rollout.core.evaluations import Evaluation, evaluation_json
 from rollout.core.feedback import FeedbackItem
+from rollout.core.guardrails import GuardrailEvent
 from rollout.core.holds import Entry, Hold, Kind, Line
 from rollout.core.refusals import Refusal
 from rollout.core.tenants import Key
@@ -35,7 +40,8 @@ from rollout.core.topups import TopUp, topup_json
 from rollout.core.uses import Generation, StoredImage, Use
 
 EventKind = Literal[
-    "called", "decided", "held", "dispatched", "unknown", "settled", "void", "stored", "refused", "rated", "changed"
+    "called", "decided", "held", "dispatched", "unknown", "settled", "void",
+    "refined", "stored", "guardrail", "evaluated", "refused", "rated", "changed",
 ]  # fmt: skip
 
 NOT_LET_IN = ("feature_not_enabled", "feature_killed")
@@ -64,7 +70,8 @@ class FullLimit:
 
 @dataclass(frozen=True)
 class Traces:
-    """What is stored of one request. `meters`: names by id; `changes`: rows of the audit log, oldest first."""
+    """What is stored of one request. `meters`: names by id; `changes`: rows of the audit log, oldest first; `questions`: the holds
+    of what Claude was asked beside it, by the question."""
 
     tenant_id: str
     request_id: str
@@ -80,6 +87,9 @@ class Traces:
     full: Sequence[FullLimit] = ()
     bill: Bill | None = None
     on_unknown: OnUnknown = "charge"
+    guardrail: GuardrailEvent | None = None
+    evaluation: Evaluation | None = None
+    questions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -170,8 +180,15 @@ def _events(found: Traces) -> Iterator[Event]:
         if hold.state not in ("held", "void"):
             yield Event("dispatched", None, {"vendor": hold.vendor, "model": hold.model})
         yield from _ends(found, hold)
+        if hold.result is not None and (refined := hold.result.body.get("refine_prompt")):
+            yield Event("refined", None, refined, _question(found, "refine"))
     if found.images:
         yield _stored(found.images)
+    if (event := found.guardrail) is not None:
+        said = ("category", "point", "source", "vendor_code")
+        yield Event("guardrail", event.at, {name: getattr(event, name) for name in said})
+    if (judged := found.evaluation) is not None:
+        yield Event("evaluated", judged.created_at, evaluation_json(judged), _question(found, "evaluate"))
     if refusal is not None:
         yield Event("refused", refusal.at, _refused(refusal), _meter_links(refusal))
     for item in found.feedback:
@@ -179,6 +196,10 @@ def _events(found: Traces) -> Iterator[Event]:
     for row in found.changes:
         said = ("seq", "action", "subject", "actor", "reason", "before", "after")
         yield Event("changed", row["at"], {name: row[name] for name in said}, {"audit": row["subject"]})
+
+
+def _question(found: Traces, name: str) -> dict[str, str]:
+    return {"hold": found.questions[name]} if name in found.questions else {}
 
 
 def _called(found: Traces) -> Event:

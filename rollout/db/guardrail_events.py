@@ -19,7 +19,7 @@ def of_use(tx: Tx, tenant_id: str, use_id: str) -> GuardrailEvent | None:
     query = sa.select(guardrail_event).where(
         guardrail_event.c.tenant_id == tenant_id, guardrail_event.c.use_id == use_id
     )
-    row = tx.execute(query).mappings().one_or_none()
+    row = tx.execute(query).mappings().first()
     return GuardrailEvent(**row) if row else None
 
 

@@ -31,6 +31,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 VENDOR_HEADERS = {"anthropic-version": "2026-10-21"}
+QUESTIONS = ("refine", "evaluate")
 
 
 @dataclass(frozen=True)

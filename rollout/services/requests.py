@@ -27,8 +27,10 @@ from rollout.core.uses import Use
 from rollout.db import (
     analyses,
     audit,
+    evaluations,
     feedback,
     generations,
+    guardrail_events,
     holds,
     images,
     keys,
@@ -41,6 +43,7 @@ from rollout.db.engine import Clock, Database, Tx
 from rollout.db.refusals import Group
 from rollout.errors import InvalidRequest, LedgerUnavailable, ModelNotFound, NotFound
 from rollout.log import redact
+from rollout.services.asking import QUESTIONS, request_id
 from rollout.services.catalogue import InForce
 
 log = structlog.get_logger()
@@ -244,8 +247,16 @@ def _with_hold(tx: Tx, catalogue: Catalogue, traces: Traces, hold: Hold) -> Trac
         feedback=said[::-1],
         changes=audit.about(tx, tenant_id, [hold.id, *(item.id for item in said)], limit=SHOWN),
         bill=bill(hold, catalogue.price(hold.price_id), booked, corrected),
+        guardrail=guardrail_events.of_use(tx, tenant_id, use.id) if use else None,
+        evaluation=evaluations.of_generation(tx, tenant_id, made.id) if made else None,
+        questions=_questions(tx, hold) if made else {},
         on_unknown=_on_unknown(catalogue, hold.model),
     )
+
+
+def _questions(tx: Tx, hold: Hold) -> dict[str, str]:
+    asked = {name: holds.of_request(tx, request_id(hold.request_id, name)) for name in QUESTIONS}
+    return {name: found.id for name, found in asked.items() if found}
 
 
 def _names(tx: Tx, hold: Hold) -> dict[str, str]:

@@ -158,6 +158,7 @@ PLACES = (
     Place("requests", "/admin/requests"),
     Place("request", linked("/admin/requests/", on="/admin/requests")),
     Place("request-rated", linked("/admin/requests/", on="/admin/feedback")),
+    Place("guardrail-events", "/admin/guardrail-events"),
     Place("explain", f"/admin/explain?tenant=globex&feature={GENERATION}"),
     Place("flags", "/admin/flags"),
     Place("flags-import", "/admin/flags/import"),

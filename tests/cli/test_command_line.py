@@ -131,6 +131,7 @@ COMMAND_OF = {
     "GET /requests/export": "requests export",
     "GET /requests/summary": "requests summary",
     "GET /requests/<any_id>": "requests show",
+    "GET /guardrail-events": "guardrail-events list",
     "GET /usage": "usage",
     "GET /statements": "statements list",
     "GET /statements/<tenant_id>": "statements show",
