@@ -24,6 +24,7 @@ POINTS: tuple[Point, ...] = get_args(Point)
 _OTHER_WORDS: Mapping[str, Category] = {
     "sexual_minors": "minors",
     "csae": "minors",
+    "csam": "minors",
     "child_safety": "minors",
     "nudity": "sexual",
     "sexually_explicit": "sexual",

@@ -278,8 +278,8 @@ class Tasks(Protocol):
         """The task's id at the vendor; `reference` is ours, by which a lost answer can be matched. Raises PortError."""
         ...
 
-    def look(self, call: ImageCall, task_id: str) -> Progress | Finished:
-        """Raises PortError; NotSent, Throttled and OutcomeUnknown say nothing of the task: look again."""
+    def look(self, call: ImageCall, task_id: str, reference: str) -> Progress | Finished:
+        """Raises PortError: Fault also for a task that is not the one with our `reference`; NotSent, Throttled and OutcomeUnknown say nothing of the task: look again."""
         ...
 
 
@@ -362,6 +362,14 @@ def picture_of(
             "an answer whose picture is none, or only a part of one", vendor_request_id=vendor_request_id
         )
     return Picture(b64, media_type, revised_prompt)
+
+
+def no_picture(usage: Usage | None, vendor_request_id: str | None, reason: str = "") -> PortError:
+    """What an answer without pictures means: billed where it tells usage, else nobody knows."""
+    detail = f"an answer without pictures: {reason or 'no reason'}"
+    if usage:
+        return NoPicture(usage, detail, vendor_request_id=vendor_request_id)
+    return Fault(detail, vendor_request_id=vendor_request_id)
 
 
 def error_by_status(

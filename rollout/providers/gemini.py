@@ -27,11 +27,11 @@ from rollout.providers.base import (
     BadCredential,
     Fault,
     ImageCall,
-    NoPicture,
     OutOfCredit,
     PortError,
     Refused,
     error_by_status,
+    no_picture,
     picture_of,
 )
 from rollout.providers.transport import Line, read_whole, send
@@ -219,10 +219,7 @@ def _without_picture(answer: _Answer, usage: Usage | None) -> PortError:
             usage=usage,
             vendor_request_id=vendor_id,
         )
-    detail = f"an answer without a picture: {ended.finish_reason or 'no reason'}"
-    if usage:
-        return NoPicture(usage, detail, vendor_request_id=vendor_id)
-    return Fault(detail, vendor_request_id=vendor_id)
+    return no_picture(usage, vendor_id, ended.finish_reason)
 
 
 def _category(reason: str, ratings: list[_Rating]) -> Category:

@@ -38,6 +38,7 @@ from rollout.providers.base import (
     Refused,
     Retired,
     error_by_status,
+    no_picture,
     picture_of,
 )
 from rollout.providers.transport import NEVER_SENT, Line, read_events, read_whole, retry_after
@@ -165,15 +166,15 @@ class OpenAIImages:
 
 
 def decode(body: bytes, vendor_request_id: str | None, fetch: Fetch) -> Finished:
-    """The whole answer; other hosts than OpenAI may name an address in the place of a picture. Raises Fault for one that
-    holds no picture, or something that is none."""
+    """The whole answer; other hosts than OpenAI may name an address in the place of a picture. Raises NoPicture or
+    Fault for one that holds no picture, Fault for something that is none."""
     try:
         answer = msgspec.json.decode(body, type=_Answer)
         usage = image_usage(answer.usage)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise Fault(f"an answer that cannot be read: {error}", vendor_request_id=vendor_request_id) from error
     if not answer.data:
-        raise Fault("an answer without pictures", vendor_request_id=vendor_request_id)
+        raise no_picture(usage, vendor_request_id)
     return Finished(
         pictures=tuple(_picture(datum, vendor_request_id, fetch) for datum in answer.data),
         usage=usage,

@@ -32,6 +32,7 @@ from rollout.providers.base import (
     Refused,
     Rejected,
     error_by_status,
+    no_picture,
     picture_of,
 )
 from rollout.providers.transport import Line, read_whole, retry_after, send
@@ -118,8 +119,8 @@ class XaiImages:
 
 
 def decode(body: bytes, vendor_request_id: str | None, created: int) -> Finished:
-    """The whole answer, which came at `created`. Raises Refused where all pictures were, Fault for an answer without
-    any, or one that cannot be read."""
+    """The whole answer, which came at `created`. Raises Refused where all pictures were, NoPicture or Fault for an
+    answer without any, Fault for one that cannot be read."""
     try:
         answer = msgspec.json.decode(body, type=_Answer)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -135,7 +136,7 @@ def decode(body: bytes, vendor_request_id: str | None, created: int) -> Finished
             vendor_request_id=vendor_request_id,
         )
     if not shown:
-        raise Fault("an answer without pictures", vendor_request_id=vendor_request_id)
+        raise no_picture(usage, vendor_request_id)
     pictures = tuple(picture_of(datum.b64_json, vendor_request_id, datum.revised_prompt) for datum in shown)
     return Finished(
         pictures=pictures,

@@ -8,7 +8,7 @@ from typing import Protocol
 from flask import Blueprint, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from rollout.api.sandbox import anthropic, gemini, models, moderations, nova, openai_chat, openai_images
+from rollout.api.sandbox import anthropic, gemini, models, moderations, nova, openai_chat, openai_images, xai
 from rollout.api.sandbox.door import close_socket, request_id, send
 from rollout.services.sandbox.bench import Bench, ConnectionDropped, Refusal, Reply, json_reply
 
@@ -23,7 +23,7 @@ class Wire(Protocol):
     def routes(self, blueprint: Blueprint, bench: Bench) -> None: ...
 
 
-WIRES: tuple[Wire, ...] = (anthropic, openai_images, openai_chat, moderations, gemini, nova)
+WIRES: tuple[Wire, ...] = (anthropic, openai_images, openai_chat, moderations, gemini, nova, xai)
 _JOURNAL = "/sandbox/journal"
 _ID_HEADERS = ("x-request-id", "request-id", "x-amzn-requestid")
 _KEY_HEADERS = ("x-api-key", "x-goog-api-key")

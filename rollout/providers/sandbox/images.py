@@ -213,6 +213,8 @@ def _auto_size(request: ImageRequest) -> tuple[int, int]:
 def usage_of(model: Model, request: ImageRequest, steering: Steering) -> Usage:
     """What the vendor would count for this request."""
     rates = model.price.per_million
+    if not rates:
+        return Usage(usd_micro=steering.cost or _money(model, request, steering))
     rate = rates.get("image_out", 0)
     if steering.cost is not None and rate:
         return Usage(output=steering.cost * 1_000_000 // rate)
@@ -232,6 +234,12 @@ def usage_of(model: Model, request: ImageRequest, steering: Steering) -> Usage:
         image_in=image_in,
         text_out=text_out,
     )
+
+
+def _money(model: Model, request: ImageRequest, steering: Steering) -> int:
+    count = max(0, request.n - steering.fewer)
+    pictures = count * picture_cost(model, request.size, request.quality)
+    return pictures + len(request.images) * model.price.per_input_image
 
 
 def _input_tokens(image: InputImage) -> int:
