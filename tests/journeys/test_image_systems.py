@@ -6,6 +6,7 @@ A row of SYSTEMS is a system; what its wire must say word for word stands in tes
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import openai
 import pytest
 from clocks import Clock
 from gateway import on_sqlite
+from PIL import Image
 from sandboxes import picture, seed
 from systems import System, awake, system
 
@@ -153,3 +155,25 @@ def test_what_the_model_cannot_do_is_refused_by_field_before_anything_is_held(at
         assert refused.value.param in members
     assert at.paths() == []
     assert at.gateway.holds() == []
+
+
+def test_nova_paints_where_the_mask_is_transparent_and_nowhere_else(
+    database: Database, clock: Clock, tmp_path: Path
+) -> None:
+    alpha = Image.new("L", (320, 320), 255)
+    alpha.paste(0, (0, 160, 320, 320))
+    mask = Image.new("RGBA", alpha.size)
+    mask.putalpha(alpha)
+    out = io.BytesIO()
+    mask.save(out, "PNG")
+    row = SYSTEMS["nova"]
+    with system(database, clock, tmp_path, awake(row.model), **row.settings) as at:
+        original = picture(width=320, height=320)
+        answer = at.client().images.edit(
+            model=row.model, image=("a.png", original), mask=("m.png", out.getvalue()), prompt="grass"
+        )
+        made = base64.b64decode((answer.data or [])[0].b64_json or "")
+    with Image.open(io.BytesIO(made)) as painted:
+        assert painted.size == (320, 320)
+        assert painted.convert("RGB").getpixel((160, 5)) == (255, 0, 0)
+        assert painted.convert("RGB").getpixel((160, 200)) != (255, 0, 0)
