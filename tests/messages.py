@@ -35,6 +35,7 @@ PARTNERS_ALONE = (
     "rollout/providers/",
     "rollout/core/analyses",
     "rollout/core/catalogue",
+    "rollout/core/extensions",
     "rollout/core/images",
     "rollout/core/prices",
     "rollout/core/rehearsal",
