@@ -239,6 +239,12 @@ class Catalogue:
         """Whose models they are, in order of name."""
         return tuple(sorted({model.vendor for model in self._models.values()}))
 
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """Names that move to another model."""
+        rows: list[Alias | Model] = [*self.aliases, *self.models]
+        return tuple(row.name for row in rows if row.moves_to is not None)
+
     def get(self, name: str) -> Model:
         """The row of that very name, retired ones too. Raises ModelNotFound."""
         try:

@@ -4,8 +4,6 @@
             "tiers", "per_image"}], ...; all but those four, and `upstream_id`, may be left out
     alias   "to", "since", "ended", "warning"
 
-A move (`moves_to`) begins and ends by doors of its own (`services/moves.py`): what is written here leaves it as it is.
-
 Times are RFC 3339, prices integer micro-dollars. Faults are found all at once, each with where it stands: `prices.1.per_image.0`.
 """
 
@@ -153,10 +151,10 @@ def _object(kind: Any, data: Any, at: str, faults: list[Fault]) -> Any:
 
 def examine_model(document: Document, among: Catalogue, wires: Wires) -> tuple[Model | None, list[Fault]]:
     """The model that `document` makes of the one of its name in `among`, or beside it; None when there are faults."""
-    before = next((one for one in among.models if one.name == document.get("name")), None)
-    model, faults = read_model(_with_move(document, before))
+    model, faults = read_model(document)
     if model is None:
         return None, faults
+    before = next((one for one in among.models if one.name == model.name), None)
     others = {other.name: other for other in among.models if other.name != model.name}
     faults = [
         *_names(model, among, wires),
@@ -170,22 +168,22 @@ def examine_model(document: Document, among: Catalogue, wires: Wires) -> tuple[M
 
 def examine_alias(document: Document, among: Catalogue) -> tuple[Alias | None, list[Fault]]:
     """The alias that `document` makes; None when there are faults."""
-    before = next((one for one in among.aliases if one.name == document.get("name")), None)
-    alias, faults = read_alias(_with_move(document, before))
+    alias, faults = read_alias(document)
     if alias is None:
         return None, faults
-    faults = [*_name(alias.name), *_stays(alias, before)]
-    if alias.name in {model.name for model in among.models}:
+    faults, models = [*_name(alias.name)], {model.name: model for model in among.models}
+    if alias.name in models:
         faults.append(Fault("A model has this name.", "name"))
-    if alias.to not in {model.name for model in among.models}:
-        faults.append(Fault(f"There is no model {alias.to[:100]!r}.", "to"))
+    for at, name in (("to", alias.to), ("moves_to", alias.moves_to)):
+        if name is not None and name not in models:
+            faults.append(Fault(f"There is no model {name[:100]!r}.", at))
+    if not faults and alias.moves_to and models[alias.moves_to].feature != models[alias.to].feature:
+        faults.append(Fault(f"{alias.moves_to} is of {models[alias.moves_to].feature}.", "moves_to"))
     if len(alias.warning or "") > MAX_TEXT:
         faults.append(Fault(f"This is a text of at most {MAX_TEXT} characters.", "warning"))
-    return _among(alias, faults, among.models, [*(one for one in among.aliases if one != before), alias])
-
-
-def _with_move(document: Document, before: Model | Alias | None) -> Document:
-    return {"moves_to": before.moves_to if before else None, **document}
+    return _among(
+        alias, faults, among.models, [*(one for one in among.aliases if one.name != alias.name), alias]
+    )
 
 
 def _among(
@@ -198,17 +196,6 @@ def _among(
         except ValueError as error:
             faults = [Fault(f"{error}.", "to" if isinstance(row, Alias) else "successor")]
     return (None, faults) if faults else (row, [])
-
-
-def _stays(row: Model | Alias, before: Model | Alias | None) -> Iterator[Fault]:
-    """A move begins and ends by its own doors, and what it is from stays meanwhile."""
-    if row.moves_to != (before.moves_to if before else None):
-        yield Fault("A move begins and ends by doors of its own: .../move and .../finish.", "moves_to")
-    elif row.moves_to is not None and before is not None and row.stands_in != before.stands_in:
-        yield Fault(
-            f"{row.name} is moving to {row.moves_to}: finish that first.",
-            "to" if isinstance(row, Alias) else "lifecycle",
-        )
 
 
 def _name(name: str) -> Iterator[Fault]:
@@ -249,7 +236,7 @@ def _numbers(model: Model) -> Iterator[Fault]:
 
 def _links(model: Model, others: Mapping[str, Model]) -> Iterator[Fault]:
     """A model leads to others of its feature."""
-    named = [("successor", model.successor)] if model.successor is not None else []
+    named = [(at, getattr(model, at)) for at in ("successor", "moves_to") if getattr(model, at) is not None]
     named += [(f"fallbacks.{index}", name) for index, name in enumerate(model.fallbacks)]
     for at, name in named:
         if name not in others:
@@ -260,7 +247,6 @@ def _links(model: Model, others: Mapping[str, Model]) -> Iterator[Fault]:
 
 def _kept(model: Model, before: Model | None) -> Iterator[Fault]:
     """Entries of the ledger name prices: one that was there neither changes nor goes, and new ones come behind it."""
-    yield from _stays(model, before)
     for index, price in enumerate(before.prices if before else ()):
         if index >= len(model.prices) or model.prices[index] != price:
             yield Fault(

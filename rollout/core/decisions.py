@@ -25,6 +25,9 @@ FEATURES = (GENERATION, ANALYSIS)
 GATED = (GENERATION,)
 """Those that a tenant must be let into."""
 
+MOVE = "model."
+"""Begins the feature of a name in the catalogue that moves to another model: gated as any, and there while it moves."""
+
 Reason = Literal[
     "ga", "granted", "segment", "percentage",
     "killed", "tenant_halted", "flags_stale", "flag_unknown", "flag_off", "not_granted", "grant_expired", "not_in_phase",
@@ -188,6 +191,15 @@ def _valid_until(grant: Grant | None, now: float) -> float | None:
         return None
     moments = (grant.starts_at, grant.expires_at)
     return min((moment for moment in moments if moment is not None and moment > now), default=None)
+
+
+def move_of(name: str) -> str:
+    """The feature whose plan says for whom this name of the catalogue has moved."""
+    return MOVE + name
+
+
+def is_move(feature: str) -> bool:
+    return feature.startswith(MOVE)
 
 
 def check_feature(name: str) -> None:

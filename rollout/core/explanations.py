@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 
 from rollout.core.decisions import (
     ANALYSIS,
-    GATED,
     Decision,
     Evaluate,
     FeatureState,
@@ -446,7 +445,7 @@ def _grant_for(basis: Basis, cohorts: Sequence[str]) -> Act:
 def _out(basis: Basis, seen: Sequence[Door], turns: Callable[[Way], bool]) -> Iterator[Way]:
     yield Way((Stop(basis.feature, basis.facts.tenant.id),))
     yield Way((Stop(basis.feature, None),))
-    if basis.plan is None or basis.feature not in GATED:
+    if basis.plan is None or basis.feature == ANALYSIS:
         return
     running = basis.plan
     earlier = reversed(running.plan.phases[: min(running.position + 1, running.reach)])

@@ -45,6 +45,11 @@ def put(tx: Tx, new: Kill) -> None:
     tx.execute(sa.insert(kill).values({**asdict(new), "killed": int(new.killed)}))
 
 
+def remove(tx: Tx, feature: str) -> None:
+    """Forget a feature that there is no more: its bit and its halts."""
+    tx.execute(sa.delete(kill).where(kill.c.feature == feature))
+
+
 def remind(tx: Tx, now: int) -> list[Kill]:
     """Stops whose reminder has come and of which nobody was reminded yet; from now on somebody was."""
     due = sa.and_(kill.c.killed == 1, kill.c.remind_at <= now, kill.c.reminded_at.is_(None))

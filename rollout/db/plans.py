@@ -54,6 +54,12 @@ def put_phases(tx: Tx, changed: Plan) -> None:
     tx.execute(sa.insert(phase), rows)
 
 
+def remove(tx: Tx, feature: str) -> None:
+    """The plan with its phases and its runs."""
+    for table in (phase_run, phase, plan):
+        tx.execute(sa.delete(table).where(table.c.feature == feature))
+
+
 def put_run(tx: Tx, feature: str, run: Run) -> None:
     """Write a run, new or changed; the caller holds the revision row."""
     tx.execute(sa.delete(phase_run).where(phase_run.c.feature == feature, phase_run.c.run == run.number))

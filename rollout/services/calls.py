@@ -20,6 +20,7 @@ from rollout.core.kills import vendor_switch
 from rollout.core.meters import Limit, Unit
 from rollout.core.uses import Mode
 from rollout.errors import FeatureNotEnabled
+from rollout.services.catalogue import InForce
 from rollout.services.features import Features
 from rollout.services.providers import SANDBOX
 from rollout.services.state import Identity
@@ -136,6 +137,17 @@ def decide(features: Features, identity: Identity, feature: str) -> Decision:
     FeatureNotEnabled, FeatureKilled."""
     decision = features.decide(identity.facts, feature)
     return decision if admits(identity, decision) else features.require(identity.facts, feature)
+
+
+def resolve(catalogue: InForce, features: Features, identity: Identity, name: str, feature: str) -> Resolved:
+    """The model that answers this caller for `name`. Raises ModelNotFound, ModelRetired."""
+    facts = identity.facts
+    return catalogue().resolve(
+        name,
+        feature,
+        strict=facts.tenant.retired_models == "strict",
+        moved=lambda moving: features.has_moved(facts, moving),
+    )
 
 
 def admits(identity: Identity, decision: Decision) -> bool:

@@ -60,8 +60,10 @@ class CatalogueRows:
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
             before = _find(change.tx, kind, name)
             check_version(based_on, before["version"] if before else NO_ROW, before or {})
-            is_new = {} if before or kind == "alias" else {"created_at": rfc3339(change.now)}
-            return keep(change, kind, {**is_new, **document, "name": name})
+            born = {"created_at": rfc3339(change.now)} if kind == "model" and before is None else {}
+            wanted = {**born, "moves_to": _moves_to(before), **document, "name": name}
+            _check_move(before, wanted)
+            return keep(change, kind, wanted)
 
     def add_price(
         self,
@@ -75,7 +77,7 @@ class CatalogueRows:
     ) -> dict[str, Any]:
         """A price that holds from now on; what was charged keeps the one it was charged by. Raises as `put`, and NotFound."""
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
-            document = _checked(change.tx, "model", name, based_on)
+            document = checked(change.tx, "model", name, based_on)
             return keep(change, "model", {**document, "prices": [*document["prices"], price]})
 
     def retire(
@@ -90,7 +92,7 @@ class CatalogueRows:
     ) -> dict[str, Any]:
         """The model answers no more: its `successor` does, the one that it has where none is named. Raises as `put`, and NotFound."""
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
-            document, now = _checked(change.tx, "model", name, based_on), rfc3339(change.now)
+            document, now = checked(change.tx, "model", name, based_on), rfc3339(change.now)
             retired = {
                 **document,
                 "lifecycle": "retired",
@@ -98,6 +100,7 @@ class CatalogueRows:
                 "retires_at": document["retires_at"] or now,
                 "successor": successor or document["successor"],
             }
+            _check_move({"document": document}, retired)
             return keep(change, "model", retired, action="retired")
 
     def reset(
@@ -115,7 +118,7 @@ class CatalogueRows:
         would break something: a price that was charged by, or what leads there.
         """
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
-            _checked(change.tx, "model", name, based_on)
+            checked(change.tx, "model", name, based_on)
             before = _require(change.tx, "model", name)
             seeded = next((model for model in load_seed().models if model.name == name), None)
             if seeded is None or before["origin"] == "seed":
@@ -140,9 +143,9 @@ class CatalogueRows:
     ) -> dict[str, Any]:
         """The name leads nowhere any more; what it was. Raises NotFound, StaleVersion, Conflict while it moves."""
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
-            if (to := _checked(change.tx, "alias", name, based_on)["moves_to"]) is not None:
-                raise Conflict(f"{name} is moving to {to}: finish that first.")
+            checked(change.tx, "alias", name, based_on)
             before = _require(change.tx, "alias", name)
+            _check_move(before, {**before["document"], "to": None})
             if any(alias.name == name for alias in load_seed().aliases):
                 _write(change, "alias", name, None)
             else:
@@ -163,6 +166,26 @@ def keep(change: Change, kind: Kind, document: Document, *, action: str = "chang
     return after
 
 
+def _moves_to(row: Mapping[str, Any] | None) -> str | None:
+    found: str | None = row["document"]["moves_to"] if row else None
+    return found
+
+
+def _check_move(before: Mapping[str, Any] | None, wanted: Document) -> None:
+    """A move begins and ends by doors of its own (`services/moves.py`), and what it is from stays meanwhile. Raises InvalidRequest,
+    Conflict."""
+    was, to = before["document"] if before else {}, _moves_to(before)
+    if wanted["moves_to"] != to:
+        raise InvalidRequest(
+            "A move begins and ends by doors of its own.",
+            param="moves_to",
+            remedy="POST .../move, and .../finish when it has come to everyone.",
+        )
+    for at in ("to", "lifecycle") if to else ():
+        if wanted.get(at, was.get(at)) != was.get(at):
+            raise Conflict(f"{wanted['name']} is moving to {to}.", param=at, remedy="Finish the move first.")
+
+
 def _examined(tx: Tx, kind: Kind, document: Document) -> dict[str, Any]:
     """The whole row. Raises InvalidRequest with all that is wrong."""
     among = under_rows(tx)
@@ -174,7 +197,7 @@ def _examined(tx: Tx, kind: Kind, document: Document) -> dict[str, Any]:
     return _json(row)
 
 
-def _checked(tx: Tx, kind: Kind, name: str, based_on: int | None) -> Document:
+def checked(tx: Tx, kind: Kind, name: str, based_on: int | None) -> Document:
     """The row's document. Raises NotFound, StaleVersion."""
     found = _require(tx, kind, name)
     check_version(based_on, found["version"], found)

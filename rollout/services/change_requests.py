@@ -218,9 +218,13 @@ class ChangeRequests:
         """Take a step that nothing keeps, in an open change; what waits for another content of the plan is void."""
         before, after = self._plans.take(change, feature, step)
         if after != before:
-            for request in change_requests.waiting(change.tx, feature):
-                self._end(change, request, "void", f"The plan is another one since: {step.action}.")
+            self.void(change, feature, f"The plan is another one since: {step.action}.")
         return after
+
+    def void(self, change: Change, feature: str, why: str) -> None:
+        """End all that waits for a plan, in an open change."""
+        for request in change_requests.waiting(change.tx, feature):
+            self._end(change, request, "void", why)
 
     def _evidence(self, feature: str, step: Step) -> Evidence:
         """What an advance is judged by, before the change begins: what is counted locks nobody out. A step that rests on the same run

@@ -14,7 +14,6 @@ import structlog
 
 from rollout.core.approvals import content_hash
 from rollout.core.audit import Actor
-from rollout.core.decisions import GATED
 from rollout.core.folds import NOTHING, Due, Fold, conditions, fold, unmet
 from rollout.core.gates import Evidence
 from rollout.core.plans import RunningPlan
@@ -37,7 +36,9 @@ class Controller:
 
     def tick(self) -> None:
         """Take what is due, plan by plan."""
-        for feature in GATED:
+        with self._database.read() as tx:
+            planned = sorted(plans.all_(tx))
+        for feature in planned:
             try:
                 self._look_at(feature)
             except Exception as error:

@@ -7,7 +7,16 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rollout.core.decisions import FEATURES, Decision, Evaluate, Ground, TenantFacts, check_feature, ground
+from rollout.core.decisions import (
+    FEATURES,
+    Decision,
+    Evaluate,
+    Ground,
+    TenantFacts,
+    check_feature,
+    ground,
+    is_move,
+)
 from rollout.core.explanations import Basis, Explanation, explain, told
 from rollout.core.grants import Grant, grant_json
 from rollout.core.kills import kill_json
@@ -47,7 +56,8 @@ class Explain:
 
         Raises NotFound for the tenant, InvalidRequest for the feature and for a time to come.
         """
-        check_feature(feature)
+        if not is_move(feature):
+            check_feature(feature)
         if at is None:
             basis = self._now(tenant_id, feature)
             decision = self._features.decide(basis.facts, feature)

@@ -8,6 +8,7 @@ decided here may lag behind it by the spread (`services.switches`).
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from rollout.core.audit import Actor
@@ -17,6 +18,7 @@ from rollout.core.decisions import (
     FeatureState,
     TenantFacts,
     decide,
+    move_of,
 )
 from rollout.core.explanations import Told, told
 from rollout.core.kills import InFlight, switched_off, vendor_switch
@@ -57,6 +59,10 @@ class Features:
             snapshot.decisions.put((facts.tenant.id, feature), (facts, decision))
         return decision
 
+    def has_moved(self, facts: TenantFacts, name: str) -> bool:
+        """Whether this name of the catalogue, which moves, has moved for the tenant."""
+        return self.decide(facts, move_of(name)).allowed
+
     def require(self, facts: TenantFacts, feature: str) -> Decision:
         """The decision if it is yes; raises FeatureKilled or FeatureNotEnabled, which say why and
         how to ask."""
@@ -81,7 +87,8 @@ class Features:
 
     def describe(self, facts: TenantFacts, feature: str) -> dict[str, Any]:
         """The decision in a partner's words. Raises NotFound."""
-        _check_known(feature)
+        if feature not in FEATURES:
+            raise _unknown(feature, FEATURES)
         decision = self.decide(facts, feature)
         words = self._told(facts, decision)
         return {
@@ -130,7 +137,7 @@ class Features:
         wait: float = WAIT_SECONDS,
     ) -> dict[str, Any]:
         """Stop the feature, as `Switches.stop`. Raises NotFound, InvalidRequest."""
-        _check_known(feature)
+        self._check_known(feature)
         return self._switches.stop(
             actor,
             feature,
@@ -153,19 +160,23 @@ class Features:
         wait: float = WAIT_SECONDS,
     ) -> dict[str, Any]:
         """Undo a kill; waits as it does. Raises NotFound, Conflict when it is not killed."""
-        _check_known(feature)
+        self._check_known(feature)
         return self._switches.revive(actor, feature, reason, tenant=tenant, dry_run=dry_run, wait=wait)
 
     def get(self, feature: str) -> dict[str, Any]:
         """The feature as admins see it, with how far the last kill or revival has spread. Raises
         NotFound."""
-        _check_known(feature)
+        self._check_known(feature)
         with self._database.read() as tx:
             return self._shown(tx, feature)
 
     def list(self) -> list[dict[str, Any]]:
         with self._database.read() as tx:
-            return [self._shown(tx, feature) for feature in FEATURES]
+            return [self._shown(tx, feature) for feature in self._switches.features]
+
+    def _check_known(self, feature: str) -> None:
+        if feature not in self._switches.features:
+            raise _unknown(feature, self._switches.features)
 
     def _shown(self, tx: Tx, feature: str) -> dict[str, Any]:
         plan = plans.get(tx, feature)
@@ -178,6 +189,5 @@ class Features:
         }
 
 
-def _check_known(feature: str) -> None:
-    if feature not in FEATURES:
-        raise NotFound(f"There is no feature {feature!r}; there are {', '.join(FEATURES)}.")
+def _unknown(feature: str, known: Sequence[str]) -> NotFound:
+    return NotFound(f"There is no feature {feature!r}; there are {', '.join(known)}.")

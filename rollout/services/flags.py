@@ -16,7 +16,7 @@ from typing import Any
 from rollout.core.audit import Actor
 from rollout.core.authoring import completed, examine_flag, examine_name, examine_references
 from rollout.core.constraints import Doubt, Fault
-from rollout.core.decisions import FEATURES
+from rollout.core.decisions import FEATURES, is_move
 from rollout.core.flags import NAME, PRODUCTION, Flag, flag_json
 from rollout.core.segments import parents_of
 from rollout.core.times import rfc3339
@@ -252,7 +252,7 @@ def _examine(tx: Tx, before: Flag, draft: Mapping[str, Any], now: int) -> list[F
 
 
 def _check_free(name: str) -> None:
-    if name in FEATURES:
+    if name in FEATURES or is_move(name):
         raise Conflict(
             f"{name} belongs to the plan of the feature, which decides on it.",
             param="name",

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollout.core.audit import Actor
-from rollout.core.decisions import check_gated
+from rollout.core.decisions import check_gated, is_move
 from rollout.core.grants import (
     AccessRequest,
     Grant,
@@ -24,7 +24,7 @@ from rollout.core.grants import (
 )
 from rollout.core.times import check_ahead
 from rollout.core.webhooks import EventType
-from rollout.db import access_requests, grants
+from rollout.db import access_requests, grants, plans
 from rollout.db.engine import Database, Tx
 from rollout.errors import Conflict, NotFound
 from rollout.services.changes import Change, Changes, as_json
@@ -143,7 +143,8 @@ def admit(
 
     An earlier grant that ended makes way. Raises InvalidRequest, Conflict.
     """
-    check_gated(feature)
+    if not is_move(feature) or plans.get(change.tx, feature) is None:
+        check_gated(feature)
     check_cohort(cohort)
     check_ahead(expires_at, change.now, "expires_at")
     before = grants.of(change.tx, tenant_id, feature)

@@ -32,7 +32,7 @@ class Models:
         """The model that answers for `name`. Raises ModelNotFound, ModelRetired."""
         for feature, decision in self._decisions(identity).items():
             try:
-                resolved = self._catalogue().resolve(name, feature)
+                resolved = calls.resolve(self._catalogue, self._features, identity, name, feature)
             except ModelNotFound:
                 continue
             if self._answers(identity, decision, resolved.model):

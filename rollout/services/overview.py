@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from rollout.core.decisions import FEATURES, GATED
+from rollout.core.decisions import FEATURES
 from rollout.core.overview import Calls, LastDay, Needs, Spike
 from rollout.db import (
     change_requests,
@@ -93,7 +93,9 @@ class Overview:
                 gone=gone,
                 wrong=next((one for one in verifications.page(tx, limit=1) if not one.is_clean), None),
                 dead=jobs.count_dead(tx, self._database.now(tx) - BEFORE_DAYS * DAY, overview.COUNTED_OPEN),
-                changes=[one for feature in GATED for one in change_requests.waiting(tx, feature)],
+                changes=[
+                    one for feature in sorted(plans.all_(tx)) for one in change_requests.waiting(tx, feature)
+                ],
                 conflicts=[one for one in schedules.open_(tx) if one.state == "conflict"],
             )
 

@@ -111,8 +111,7 @@ class Plans:
         """Give the feature the default plan, standing at `phase`, unless it has a plan already."""
         if plans.get(change.tx, feature) is not None:
             return
-        plan = Plan(feature, self._new_salt(), phases_of(PARTNER_BETA, feature))
-        self._add(change, plan, phase)
+        self._add(change, self.new(feature, phases_of(PARTNER_BETA, feature)), phase)
 
     def add(
         self,
@@ -134,16 +133,32 @@ class Plans:
         if (template is None) == (phases is None):
             raise InvalidRequest("A plan begins with a template or with phases.", param="template")
         listed = parse_phases(phases, feature) if template is None else phases_of(template, feature)
-        plan = Plan(feature, self._new_salt(), listed, four_eyes=four_eyes)
+        plan = self.new(feature, listed, four_eyes=four_eyes)
         self._check_vendors(plan, ())
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
-            if plans.get(change.tx, feature) is not None:
-                raise Conflict(
-                    f"{feature} has a plan already.", param="feature", remedy="Edit it, or take a step of it."
-                )
-            first = plan.phases[0].key if phase is None else phase
-            plan.position(first, "phase")
-            return plan_json(self._add(change, plan, first))
+            return plan_json(self.begin(change, plan, phase))
+
+    def begin(self, change: Change, plan: Plan, phase: str | None) -> RunningPlan:
+        """Add a plan in an open change. Raises InvalidRequest, Conflict."""
+        if plans.get(change.tx, plan.feature) is not None:
+            raise Conflict(
+                f"{plan.feature} has a plan already.",
+                param="feature",
+                remedy="Edit it, or take a step of it.",
+            )
+        first = plan.phases[0].key if phase is None else phase
+        plan.position(first, "phase")
+        return self._add(change, plan, first)
+
+    def new(self, feature: str, phases: Sequence[Phase], *, four_eyes: bool = False) -> Plan:
+        """A plan with a salt of its own."""
+        return Plan(feature, self._new_salt(), tuple(phases), four_eyes=four_eyes)
+
+    def end(self, change: Change, feature: str) -> None:
+        """Take a plan away, in an open change: the audit log alone keeps it. Raises NotFound."""
+        gone = _require(change.tx, feature)
+        plans.remove(change.tx, feature)
+        change.record("plan.ended", subject=feature, tenant=None, before=plan_json(gone), after=None)
 
     def templates(self) -> list[dict[str, Any]]:
         """Those that `add` knows, with their phases as they would be for image generation."""

@@ -13,7 +13,7 @@ from rollout.db import plans, schedules
 from rollout.db.engine import Database, Tx
 from rollout.errors import Conflict, NotFound
 from rollout.services.change_requests import require_plan
-from rollout.services.changes import Changes
+from rollout.services.changes import Change, Changes
 from rollout.services.ids import NewId
 from rollout.services.plans import Plans
 from rollout.services.tenants import check_version
@@ -100,23 +100,20 @@ class Schedules:
                     remedy="There is nothing left of it to cancel.",
                     state=before.state,
                 )
-            after = dataclasses.replace(
-                before,
-                state="cancelled",
-                ended_at=change.now,
-                outcome=change.reason,
-                version=before.version + 1,
-            )
-            schedules.put(change.tx, after)
-            shown = schedule_json(after)
-            change.record(
-                "schedule.cancelled",
-                subject=after.id,
-                tenant=None,
-                before=schedule_json(before),
-                after=shown,
-            )
-        return shown
+            return end(change, before, change.reason)
+
+
+def end(change: Change, before: Schedule, why: str) -> dict[str, Any]:
+    """Cancel a schedule, in an open change."""
+    after = dataclasses.replace(
+        before, state="cancelled", ended_at=change.now, outcome=why, version=before.version + 1
+    )
+    schedules.put(change.tx, after)
+    shown = schedule_json(after)
+    change.record(
+        "schedule.cancelled", subject=after.id, tenant=None, before=schedule_json(before), after=shown
+    )
+    return shown
 
 
 def _stale(tx: Tx, feature: str) -> set[str]:

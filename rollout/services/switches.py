@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import structlog
 
 from rollout.core.audit import Actor
-from rollout.core.decisions import FEATURES
+from rollout.core.decisions import FEATURES, move_of
 from rollout.core.kills import EVERYONE, InFlight, Kill, kill_json, vendor_of, vendor_switch
 from rollout.core.times import check_ahead, rfc3339
 from rollout.core.webhooks import EventType
@@ -58,8 +58,13 @@ class Switches:
         self._ledger, self._workers, self._catalogue = ledger, workers, catalogue
 
     @property
+    def features(self) -> tuple[str, ...]:
+        """Those that can be stopped; moves of the catalogue, too."""
+        return (*FEATURES, *map(move_of, self._catalogue().moving))
+
+    @property
     def names(self) -> tuple[str, ...]:
-        return (*FEATURES, *map(vendor_switch, self._catalogue().vendors))
+        return (*self.features, *map(vendor_switch, self._catalogue().vendors))
 
     def check(self, switch: str, tenant: str | None = None) -> None:
         """Raises NotFound for what cannot be stopped, InvalidRequest for a vendor of one tenant."""

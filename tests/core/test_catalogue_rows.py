@@ -91,7 +91,8 @@ def test_what_may_be_left_out_is_as_by_default() -> None:
         ({"successor": PAINTER}, "successor", "no other model"),
         ({"successor": READER}, "successor", "is of image-analysis"),
         ({"fallbacks": ["gpt-image-1.5", "gone"]}, "fallbacks.1", "no other model"),
-        ({"moves_to": "gpt-image-1.5"}, "moves_to", "doors of its own"),
+        ({"moves_to": "gone"}, "moves_to", "no other model"),
+        ({"moves_to": READER}, "moves_to", "is of image-analysis"),
         ({"prices": []}, "enabled", "without a price"),
         ({"prices": [price()]}, "prices.0", "stays as it is"),
         ({"prices": "cheap"}, "prices", "Expected"),
@@ -204,20 +205,12 @@ def test_models_never_succeed_each_other_in_a_circle() -> None:
         ({"name": "-", "to": PAINTER}, "name"),
         ({"name": "n", "to": PAINTER, "warning": "x" * 2_001}, "warning"),
         ({"name": "n", "to": PAINTER, "since": 5}, "since"),
-        ({"name": "n", "to": PAINTER, "moves_to": "gpt-image-1.5"}, "moves_to"),
+        ({"name": "n", "to": PAINTER, "moves_to": "gone"}, "moves_to"),
+        ({"name": "n", "to": PAINTER, "moves_to": READER}, "moves_to"),
     ],
 )
 def test_an_alias_leads_to_a_model(row: dict[str, Any], param: str) -> None:
     assert [fault.param for fault in examine_alias(row, seed())[1]] == [param]
-
-
-def test_what_an_alias_is_moving_from_stays_until_the_move_is_over() -> None:
-    moving = {"name": "n", "to": PAINTER, "moves_to": "gpt-image-1.5"}
-    among = overlaid(seed(), {}, {"n": moving})
-    assert examine_alias({"name": "n", "to": PAINTER, "warning": "w"}, among)[1] == []
-    assert [fault.param for fault in examine_alias({"name": "n", "to": "gpt-image-1-mini"}, among)[1]] == [
-        "to"
-    ]
 
 
 def test_a_row_takes_the_place_of_the_seeds_whatever_kind_it_is() -> None:
