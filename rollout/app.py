@@ -53,6 +53,7 @@ from rollout.services.alerts import Alerts
 from rollout.services.analyze import Analyze
 from rollout.services.asking import Asking
 from rollout.services.audit import AuditLog
+from rollout.services.catalogue_rows import CatalogueRows
 from rollout.services.change_requests import ChangeRequests
 from rollout.services.changes import Changes
 from rollout.services.chat import Chat
@@ -80,6 +81,7 @@ from rollout.services.keys import Keys
 from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
 from rollout.services.models import Models
+from rollout.services.moves import Moves
 from rollout.services.moderations import Moderations
 from rollout.services.overview import Overview
 from rollout.services.passwords import Passwords
@@ -173,6 +175,8 @@ def build(
         workers=workers,
         ledger=ledger,
         catalogue=catalogue,
+        catalogue_rows=CatalogueRows(database, changes),
+        moves=Moves(changes, plans, change_requests),
         providers=vendors,
         tenants=Tenants(database, changes),
         keys=Keys(database, changes, secret, new_id),

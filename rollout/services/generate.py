@@ -151,7 +151,9 @@ class Generate:
 
     def _accept(self, call: Call, decision: Decision, asked: Asked) -> _Accepted:
         """The request after every check that needs no hold. Raises RolloutError."""
-        resolved = self._catalogue().resolve(_model_name(asked.members), GENERATION)
+        resolved = calls.resolve(
+            self._catalogue, self._features, call.identity, _model_name(asked.members), GENERATION
+        )
         calls.check_vendor(decision, resolved.model)
         self._features.check_vendor(resolved.model.vendor)
         request = parse_image_request(

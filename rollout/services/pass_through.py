@@ -186,7 +186,7 @@ class PassThrough(ABC):
     def _resolve(self, name: str, wire: str) -> Resolved:
         """The model that answers for that name. Raises ModelNotFound also for one that is asked by another route, and
         what a vendor that is switched off raises."""
-        resolved = self._catalogue().resolve(name, ANALYSIS)
+        resolved = calls.resolve(self._catalogue, self._features, call.identity, name, ANALYSIS)
         if resolved.model.wire != wire:
             raise ModelNotFound(
                 f"The model {resolved.model.name} is not reached by this route.",

@@ -14,6 +14,7 @@ from rollout.services.alerts import Alerts
 from rollout.services.analyze import Analyze
 from rollout.services.audit import AuditLog
 from rollout.services.catalogue import InForce
+from rollout.services.catalogue_rows import CatalogueRows
 from rollout.services.change_requests import ChangeRequests
 from rollout.services.changes import Changes
 from rollout.services.chat import Chat
@@ -39,6 +40,7 @@ from rollout.services.keys import Keys
 from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
 from rollout.services.models import Models
+from rollout.services.moves import Moves
 from rollout.services.moderations import Moderations
 from rollout.services.overview import Overview
 from rollout.services.plans import Plans
@@ -78,6 +80,8 @@ class Services:
     state: State
     ledger: Ledger
     catalogue: InForce
+    catalogue_rows: CatalogueRows
+    moves: Moves
     providers: Providers
     tenants: Tenants
     keys: Keys
