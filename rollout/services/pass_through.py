@@ -183,8 +183,8 @@ class PassThrough(ABC):
             self._check_not_withheld(work)
             yield passed[-1]
 
-    def _resolve(self, name: str, wire: str) -> Resolved:
-        """The model that answers for that name. Raises ModelNotFound also for one that is asked by another route, and
+    def _resolve(self, call: Call, name: str, wire: str) -> Resolved:
+        """The model that answers the caller for that name. Raises ModelNotFound also for one that is asked by another route, and
         what a vendor that is switched off raises."""
         resolved = calls.resolve(self._catalogue, self._features, call.identity, name, ANALYSIS)
         if resolved.model.wire != wire:
