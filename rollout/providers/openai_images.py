@@ -9,15 +9,15 @@ stops in the middle is OutcomeUnknown. Nothing is sent twice: no retries, no red
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import httpx2
 import msgspec
-import openai
 import pybase64
 
 from rollout.core.catalogue import Usage
@@ -26,25 +26,19 @@ from rollout.core.images import Finished, Partial, Picture
 from rollout.core.input_images import InputImage
 from rollout.core.pictures import media_type_of
 from rollout.core.wire import Event, image_usage
+from rollout.providers import openai_sdk
 from rollout.providers.base import (
-    BadCredential,
     Fault,
     Fetch,
     ImageCall,
-    NotSent,
     OutcomeUnknown,
-    OutOfCredit,
     PortError,
     Refused,
-    Retired,
-    error_by_status,
     no_picture,
     picture_of,
 )
-from rollout.providers.transport import NEVER_SENT, Line, read_events, read_whole, retry_after
-
-_JSON = "application/json"
-_EVENTS = "text/event-stream"
+from rollout.providers.openai_sdk import id_of
+from rollout.providers.transport import Line, read_events, read_whole
 
 _SCALARS = ("n", "size", "quality", "background", "output_format", "output_compression", "moderation")
 _VIOLATION = re.compile(r"safety_violations=\[([\w/-]+)")
@@ -106,30 +100,17 @@ class OpenAIImages:
     comes of it before the first picture."""
 
     def __init__(self, api_key: str, base_url: str, line: Line) -> None:
-        self._client = openai.OpenAI(
-            api_key=api_key,
-            base_url=base_url,
-            admin_api_key="",
-            organization="",
-            project="",
-            webhook_secret="",
-            max_retries=0,
-            timeout=line.answer,
-            http_client=line.client,
-        )
-        self._fetch = line.fetch
-        self._client.organization = self._client.project = None
-        self._client._custom_headers = {}  # the SDK filled it from OPENAI_CUSTOM_HEADERS; only our settings count
+        self._client, self._line = openai_sdk.connect(api_key, base_url, line), line
 
     def generate(self, call: ImageCall) -> Finished:
         response = self._send(call)
-        return decode(read_whole(response, _id(response)), _id(response), self._fetch)
+        return decode(read_whole(response, id_of(response)), id_of(response), self._line.fetch)
 
     @contextmanager
     def stream(self, call: ImageCall) -> Iterator[Iterator[Partial | Finished]]:
         response = self._send(call)
         try:
-            yield decode_events(read_events(response, _id(response)), call.request.n, _id(response))
+            yield decode_events(read_events(response, id_of(response)), call.request.n, id_of(response))
         finally:
             response.close()
 
@@ -137,32 +118,17 @@ class OpenAIImages:
         self._client.close()
 
     def _send(self, call: ImageCall) -> httpx2.Response:
-        """The response to a 2xx, its body unread: should it be lost, the id in its head is not. Raises PortError."""
-        headers = {"accept-encoding": "identity"}
-        arguments: dict[str, Any]
-        if call.request.operation == "edit":
-            fields, files = encode_edit(call)
-            path, arguments = "/images/edits", {"body": fields, "files": files}
-            headers["content-type"] = "multipart/form-data"
-        else:
-            path, arguments = "/images/generations", {"content": encode_generation(call)}
-        if call.request.stream:
-            headers["accept"] = _EVENTS
-        arguments.update(stream=True, stream_cls=openai.Stream[object])
-        try:
-            response: httpx2.Response = self._client.post(
-                path, cast_to=httpx2.Response, options={"headers": headers}, **arguments
-            )
-        except openai.OpenAIError as error:
-            raise port_error(error) from error
-        wanted = _EVENTS if call.request.stream else _JSON
-        if not response.headers.get("content-type", "").startswith(wanted):
-            response.close()
-            raise Fault(
-                f"{response.headers.get('content-type')} where {wanted} was expected",
-                vendor_request_id=_id(response),
-            )
-        return response
+        send = functools.partial(
+            openai_sdk.post,
+            self._client,
+            errors=ERRORS,
+            timeout=self._line.answer,
+            wanted=openai_sdk.EVENTS if call.request.stream else openai_sdk.JSON,
+        )
+        if call.request.operation == "generate":
+            return send("/images/generations", content=encode_generation(call))
+        fields, files = encode_edit(call)
+        return send("/images/edits", content_type="multipart/form-data", body=fields, files=files)
 
 
 def decode(body: bytes, vendor_request_id: str | None, fetch: Fetch) -> Finished:
@@ -206,24 +172,6 @@ def decode_events(
     yield _together(finished)
 
 
-def port_error(error: openai.OpenAIError) -> PortError:
-    """What an error of the SDK means for us."""
-    if isinstance(error, openai.APIStatusError):
-        response = error.response
-        if error.code and error.code in ERRORS:
-            return ERRORS[error.code](_message(error), _id(response))
-        return error_by_status(
-            response.status_code,
-            _message(error),
-            param=error.param,
-            retry_after=retry_after(response),
-            vendor_request_id=_id(response),
-        )
-    if isinstance(error.__cause__, NEVER_SENT):
-        return NotSent(repr(error.__cause__))
-    return OutcomeUnknown(repr(error.__cause__ or error))
-
-
 def _refused(message: str, vendor_request_id: str | None) -> PortError:
     """Category and point stand in the vendor's words: `generated images .. safety_violations=[violence]`."""
     found = _VIOLATION.search(message)
@@ -236,17 +184,10 @@ def _refused(message: str, vendor_request_id: str | None) -> PortError:
     )
 
 
-def _of(kind: type[PortError]) -> Callable[[str, str | None], PortError]:
-    return lambda message, vendor_request_id: kind(message, vendor_request_id=vendor_request_id)
-
-
-ERRORS: Mapping[str, Callable[[str, str | None], PortError]] = {
+ERRORS: openai_sdk.Errors = {
+    **openai_sdk.ACCOUNT_ERRORS,
     "moderation_blocked": _refused,
     "content_policy_violation": _refused,
-    "insufficient_quota": _of(OutOfCredit),
-    "billing_hard_limit_reached": _of(OutOfCredit),
-    "invalid_api_key": _of(BadCredential),
-    "model_not_found": _of(Retired),
 }
 
 
@@ -328,13 +269,3 @@ def _together(finished: list[Finished]) -> Finished:
         pictures=tuple(picture for one in finished for picture in one.pictures),
         usage=total if len(told) == len(finished) else None,
     )
-
-
-def _message(error: openai.APIStatusError) -> str:
-    """The vendor's own sentence, without the SDK's `Error code: 400 - {...}` around it."""
-    told = error.body.get("message") if isinstance(error.body, dict) else None
-    return told if isinstance(told, str) else error.message[:500]
-
-
-def _id(response: httpx2.Response) -> str | None:
-    return response.headers.get("x-request-id")
