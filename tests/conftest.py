@@ -10,12 +10,14 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import postgres
 import pytest
 import structlog
 from clocks import Clock, ClockedDatabase
 from processes import Starter, give_up
+from werkzeug.routing import Rule
 
 from rollout import log
 from rollout.db import migrate
@@ -31,6 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "node: needs Node; `dev.py test --fast` leaves it out")
     config.addinivalue_line("markers", "browser: needs a Chromium; `dev.py test --fast` leaves it out")
     plain_logs()
+    compile_routes_once()
     if not hasattr(config, "workerinput"):
         run = postgres.Run.begin()
         config.add_cleanup(run.end)
@@ -52,6 +55,20 @@ def plain_logs() -> None:
     *others, _ = structlog.get_config()["processors"]
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*others, plain])
+
+
+def compile_routes_once() -> None:
+    """Nearly every test has an application of its own, and werkzeug compiles a function for each of its 300 routes: a third of a second."""
+    compiled: dict[Any, Any] = {}
+    compile_builder = Rule._compile_builder
+
+    def known(rule: Rule, append_unknown: bool = True) -> Any:
+        key = rule.rule, tuple(rule._trace), str(rule.defaults), append_unknown
+        if key not in compiled:
+            compiled[key] = compile_builder(rule, append_unknown)
+        return compiled[key]
+
+    Rule._compile_builder = known  # type: ignore[method-assign]
 
 
 @pytest.fixture
