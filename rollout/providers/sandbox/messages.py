@@ -2,7 +2,8 @@
 prompt.
 
 The text tells each picture's type, size, dominant colours and hash; a JSON schema is filled with valid
-values; thinking blocks come where thinking is asked for. Tokens are counted as a quarter of the bytes and,
+values, true ones where a property has a name that says what it is of (`reading.py`); thinking blocks come where thinking
+is asked for. Tokens are counted as a quarter of the bytes and,
 for pictures, by the vendor's formula (width x height / 750). Failures: only those that the prompt asks for,
 and Rejected for what the vendor would refuse.
 """
@@ -18,15 +19,16 @@ from typing import Any
 import msgspec
 import pybase64
 
-from rollout.core.catalogue import Usage
+from rollout.core.catalogue import Model, Usage
 from rollout.core.pictures import media_type_and_size
-from rollout.core.schemas import Known, example
+from rollout.core.schemas import Known, check, example
 from rollout.core.steering import Steering
 from rollout.core.wire import read_message, read_message_event
 from rollout.errors import InvalidRequest
 from rollout.providers.base import MessageAnswer, MessageCall, MessageEvent, Rejected
 from rollout.providers.sandbox.faults import Sleep, cut_short, spoil, steering_of, suffer
 from rollout.providers.sandbox.pictures import NotAPicture, facts
+from rollout.providers.sandbox.reading import Seen, known_of, label_of
 from rollout.providers.sandbox.works import Works
 
 _BYTES_PER_TOKEN = 4
@@ -42,7 +44,8 @@ class _Asked:
     """What the sandbox understands of a request."""
 
     prompt: str
-    pictures: tuple[str, ...]
+    pictures: tuple[Seen, ...]
+    texts: tuple[str, ...]
     input_tokens: int
 
 
@@ -96,7 +99,7 @@ class SandboxMessages:
         if most and request.get("max_tokens", 0) > most:
             raise Rejected(f"at most {most} output tokens for {call.model.name}", param="max_tokens")
         asked = _understand(request)
-        content, stop_reason, output_tokens = _content(request, asked)
+        content, stop_reason, output_tokens = _content(request, asked, call.model)
         details = None
         if steering.refuse or steering.flagged:
             content, stop_reason, output_tokens = [], "refusal", 1
@@ -196,12 +199,14 @@ def _read_events(events: Iterator[tuple[str, bytes]]) -> Iterator[MessageEvent]:
         yield MessageEvent(name, raw, told, stop_reason)
 
 
-def _content(request: Mapping[str, Any], asked: _Asked) -> tuple[list[dict[str, Any]], str, int]:
+def _content(
+    request: Mapping[str, Any], asked: _Asked, model: Model
+) -> tuple[list[dict[str, Any]], str, int]:
     """Content blocks, stop reason and output tokens, kept within max_tokens."""
     most = int(request.get("max_tokens", 0))
     blocks: list[dict[str, Any]] = []
     spent = 0
-    if _thinks(request, most):
+    if _thinks(request, most, model):
         thought = _within(_THOUGHT, most)
         signature = hashlib.sha256(_THOUGHT.encode()).hexdigest()
         blocks.append({"type": "thinking", "thinking": thought, "signature": signature})
@@ -214,9 +219,11 @@ def _content(request: Mapping[str, Any], asked: _Asked) -> tuple[list[dict[str, 
     return blocks, "end_turn" if text == answer else "max_tokens", spent
 
 
-def _thinks(request: Mapping[str, Any], max_tokens: int) -> bool:
+def _thinks(request: Mapping[str, Any], max_tokens: int, model: Model) -> bool:
     thinking = request.get("thinking")
     kind = thinking.get("type") if isinstance(thinking, Mapping) else None
+    if kind is not None and model.thinking and kind not in model.thinking:
+        raise Rejected(f"{kind!r} is not supported by this model", param="thinking.type")
     if kind == "enabled":
         budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
         if not isinstance(budget, int) or not _LEAST_THINKING_BUDGET <= budget < max_tokens:
@@ -232,14 +239,16 @@ def _answer(request: Mapping[str, Any], asked: _Asked) -> str:
     wanted = config.get("format") if isinstance(config, Mapping) else None
     if isinstance(wanted, Mapping) and wanted.get("type") == "json_schema":
         try:
-            return _json(example(wanted.get("schema"), _known(asked.prompt))).decode()
-        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+            check(wanted.get("schema"))
+            known = {**known_of(asked.pictures, asked.texts), **_known(asked.prompt)}
+            return _json(example(wanted.get("schema"), known)).decode()
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
             raise Rejected(
                 f"output_config.format.schema: {error}", param="output_config.format.schema"
             ) from error
     count = len(asked.pictures)
     lines = [f"SANDBOX: no model looked at this. {count} picture{'' if count == 1 else 's'}."]
-    lines += [f"Picture {index}: {told}." for index, told in enumerate(asked.pictures, 1)]
+    lines += [f"Picture {index}: {seen.facts}." for index, seen in enumerate(asked.pictures, 1)]
     return "\n".join([*lines, f"You wrote: {asked.prompt[:200]}"])
 
 
@@ -258,24 +267,27 @@ def _known(prompt: str) -> Known:
 def _understand(request: Mapping[str, Any]) -> _Asked:
     pictures, picture_tokens = [], 0
     for block in _image_blocks(request.get("messages")):
-        told, tokens = _look(block.get("source") or {})
-        pictures.append(told)
+        seen, tokens = _look(block.get("source") or {})
+        pictures.append(seen)
         picture_tokens += tokens
-    words = sum(len(text.encode()) for text in _all_texts(request))
-    return _Asked(last_prompt(request), tuple(pictures), max(1, words // _BYTES_PER_TOKEN) + picture_tokens)
+    texts = tuple(_all_texts(request))
+    words = sum(len(text.encode()) for text in texts)
+    return _Asked(
+        last_prompt(request), tuple(pictures), texts, max(1, words // _BYTES_PER_TOKEN) + picture_tokens
+    )
 
 
-def _look(source: Mapping[str, Any]) -> tuple[str, int]:
+def _look(source: Mapping[str, Any]) -> tuple[Seen, int]:
     """What can truly be said of one picture, and its tokens."""
     if source.get("type") != "base64":
-        return f"at {str(source.get('url'))[:200]}, which the sandbox does not fetch", _URL_IMAGE_TOKENS
+        return Seen(f"at {str(source.get('url'))[:200]}, which the sandbox does not fetch"), _URL_IMAGE_TOKENS
     try:
         data = pybase64.b64decode(str(source.get("data")), validate=True)
         media_type, width, height = media_type_and_size(data)
-        told = facts(data, media_type, width, height)
+        seen = Seen(facts(data, media_type, width, height), width, height, label_of(data))
     except (ValueError, InvalidRequest, NotAPicture) as error:
         raise Rejected(f"Could not process image: {error}", param="messages") from error
-    return told, min(_MAX_IMAGE_TOKENS, max(1, width * height // 750))
+    return seen, min(_MAX_IMAGE_TOKENS, max(1, width * height // 750))
 
 
 def _image_blocks(value: Any) -> Iterator[Mapping[str, Any]]:
