@@ -31,6 +31,7 @@ from rollout.providers.sandbox.messages import SandboxMessages
 from rollout.providers.sandbox.works import Works
 
 PAINTER = model("gpt-image-2")
+BUDGETED = model("claude-sonnet-4-5")
 READER = model("claude-sonnet-5-5")
 VERSION = {"anthropic-version": "2023-06-01"}
 
@@ -235,15 +236,29 @@ class TestMessages:
         assert answered.vendor_request_id
 
     def test_thinking_comes_before_the_text(self, messages):
-        for thinking in ({"type": "enabled", "budget_tokens": 1_024}, {"type": "adaptive"}):
-            body = json.loads(messages.create(ask(thinking=thinking)).body)
+        for model, thinking in ((BUDGETED, {"type": "enabled", "budget_tokens": 1_024}), (READER, {"type": "adaptive"})):
+            call = replace(ask(thinking=thinking, model=model.name), model=model)
+            body = json.loads(messages.create(call).body)
             assert [block["type"] for block in body["content"]] == ["thinking", "text"]
             assert body["content"][0]["signature"]
 
     def test_a_budget_that_cannot_be_is_rejected(self, messages):
         with pytest.raises(Rejected) as error:
-            messages.create(ask(thinking={"type": "enabled", "budget_tokens": 5}))
+            messages.create(
+                replace(ask(thinking={"type": "enabled", "budget_tokens": 5}, model=BUDGETED.name), model=BUDGETED)
+            )
         assert error.value.param == "thinking.budget_tokens"
+
+    def test_a_budget_is_rejected_by_a_model_that_takes_none(self, messages):
+        with pytest.raises(Rejected) as error:
+            messages.create(ask(thinking={"type": "enabled", "budget_tokens": 1_024}))
+        assert error.value.param == "thinking.type"
+
+    @pytest.mark.parametrize("schema", ["object", {"type": "thing"}, {"properties": []}, {"properties": {"a": 1}}])
+    def test_a_schema_that_is_none_is_rejected(self, messages, schema):
+        with pytest.raises(Rejected) as error:
+            messages.create(ask(output_config={"format": {"type": "json_schema", "schema": schema}}))
+        assert error.value.param == "output_config.format.schema"
 
     def test_a_schema_is_filled(self, messages):
         schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 2}}, "required": ["n"]}
