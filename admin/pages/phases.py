@@ -38,12 +38,15 @@ SAID: Mapping[tuple[Kind, str], str] = {
     ("exit", "tenants"): N_("tenants that used it: %(value)s at least"),
     ("exit", "ratings"): N_("ratings: %(value)s at least"),
     ("exit", "raters"): N_("end users who rated: %(value)s at least"),
+    ("exit", "evaluations"): N_("pictures judged by Claude: %(value)s at least"),
     ("hold", "refused_percent"): N_("refused for their content: %(value)s at most"),
     ("hold", "failed_percent"): N_("failed: %(value)s at most"),
     ("hold", "negative_percent"): N_("rated bad: %(value)s at most"),
+    ("hold", "poor_percent"): N_("judged poor by Claude: %(value)s at most"),
     ("hold", "usd_micro_per_image"): N_("a picture costs %(value)s at most"),
     ("hold", "requests"): N_("judged from %(value)s requests on"),
     ("hold", "ratings"): N_("judged from %(value)s ratings on"),
+    ("hold", "evaluations"): N_("judged from %(value)s pictures judged by Claude on"),
 }
 """Conditions of gates, for who reads."""
 
@@ -83,12 +86,15 @@ class PhaseForm(ReasonForm):
     exit_tenants: int | None = None
     exit_ratings: int | None = None
     exit_raters: int | None = None
+    exit_evaluations: int | None = None
     hold_refused_percent: float | None = None
     hold_failed_percent: float | None = None
     hold_negative_percent: float | None = None
+    hold_poor_percent: float | None = None
     hold_usd_micro_per_image: str | None = None
     hold_requests: int | None = None
     hold_ratings: int | None = None
+    hold_evaluations: int | None = None
 
 
 class NewPhaseForm(PhaseForm):

@@ -54,6 +54,9 @@ class Evaluation:
     created_at: int = 0
 
 
+POOR = 0.5
+"""A picture whose least score is below this is a poor one."""
+
 UNFINISHED = "unfinished"
 """Why there is no evaluation of a picture yet, or none any more: it is still looked at, or who looked has died."""
 

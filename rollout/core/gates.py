@@ -1,8 +1,8 @@
 """Gates: what must be true before a plan enters a phase (`entry`), leaves it (`exit`), or goes on at all (`hold`).
 
     entry   not_before, approvals
-    exit    seconds in the phase, approvals, evidence: at least so many requests, tenants, ratings, raters
-    hold    ceilings: refused, failed, negative, cost of a picture; judged from so many requests and ratings on
+    exit    seconds in the phase, approvals, evidence: at least so many requests, tenants, ratings, raters, evaluations
+    hold    ceilings: refused, failed, negative, poor, cost of a picture; judged from so many requests, ratings and evaluations on
 
 Time and evidence are judged here, by what one run of one phase came to; approvals are counted by `core.approvals`. Ceilings are
 plain shares of what happened. A word says how a condition stands; each but *healthy* keeps the plan where it is:
@@ -28,12 +28,13 @@ from rollout.errors import InvalidRequest
 Kind = Literal["entry", "exit", "hold"]
 Word = Literal["not_yet", "no_data", "not_enough", "failing", "healthy"]
 
-MINIMUMS = ("requests", "tenants", "ratings", "raters")
+MINIMUMS = ("requests", "tenants", "ratings", "raters", "evaluations")
 
 SHARES: Mapping[str, tuple[str, str, int]] = {
     "refused_percent": ("refused", "requests", 100),
     "failed_percent": ("failed", "requests", 100),
     "negative_percent": ("negative", "ratings", 100),
+    "poor_percent": ("poor", "evaluations", 100),
     "usd_micro_per_image": ("cost_usd_micro", "images", 1),
 }
 """Ceilings: (part, whole, times), names of what `Evidence` counts."""
@@ -41,7 +42,7 @@ SHARES: Mapping[str, tuple[str, str, int]] = {
 CONDITIONS: Mapping[Kind, tuple[str, ...]] = {
     "entry": ("not_before", "approvals"),
     "exit": ("seconds", "approvals", *MINIMUMS),
-    "hold": ("requests", "ratings", *SHARES),
+    "hold": ("requests", "ratings", "evaluations", *SHARES),
 }
 """What a gate of each kind may say."""
 
@@ -54,7 +55,7 @@ MAX_NUMBER = 1_000_000_000
 @dataclass(frozen=True)
 class Gate:
     """What is None does not count. `not_before` in UTC epoch seconds; `seconds` since the phase was entered; percentages, 0 to 100, of
-    the requests, or (negative) of the ratings."""
+    the requests, or (negative) of the ratings, or (poor) of the evaluations."""
 
     not_before: int | None = None
     seconds: int | None = None
@@ -63,9 +64,11 @@ class Gate:
     tenants: int | None = None
     ratings: int | None = None
     raters: int | None = None
+    evaluations: int | None = None
     refused_percent: float | None = None
     failed_percent: float | None = None
     negative_percent: float | None = None
+    poor_percent: float | None = None
     usd_micro_per_image: int | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -76,7 +79,8 @@ class Gate:
 @dataclass(frozen=True)
 class Evidence:
     """What one run came to, by live keys. `requests` are those that ended; of them `refused` for their content, and `failed`: nothing
-    was made, or nobody knows. `raters` are end users; `negative` counts ratings. `cost_usd_micro` was charged for `images`."""
+    was made, or nobody knows. `raters` are end users; `negative` counts ratings. `cost_usd_micro` was charged for `images`. Of the
+    `evaluations` that told a score, `poor` told less than `core.evaluations.POOR`."""
 
     requests: int = 0
     tenants: int = 0
@@ -87,6 +91,8 @@ class Evidence:
     ratings: int = 0
     negative: int = 0
     raters: int = 0
+    evaluations: int = 0
+    poor: int = 0
 
 
 @dataclass(frozen=True)
@@ -203,7 +209,8 @@ def _counted(name: str) -> str:
     """What must happen for a condition to be met, or to be told."""
     if name in MINIMUMS:
         return name
-    return "ratings" if SHARES[name][1] == "ratings" else "requests"
+    whole = SHARES[name][1]
+    return whole if whole in MINIMUMS else "requests"
 
 
 def _value(name: str, value: Any, at: str) -> Any:

@@ -6,10 +6,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from rollout.core.evaluations import POOR
 from rollout.core.gates import Evidence
 from rollout.core.plans import Run
 from rollout.db.engine import Tx
-from rollout.db.tables import feedback, generation, hold
+from rollout.db.tables import evaluation, feedback, generation, hold
 
 ENDED = ("settled", "void", "unknown")
 
@@ -19,7 +20,8 @@ COUNTED = 50_000
 
 def of_run(tx: Tx, feature: str, run: Run, first_rating: str) -> Evidence:
     """By live keys; `first_rating`: the id below all feedback that came since the run began."""
-    return Evidence(**_uses(tx, feature, run), **_ratings(tx, feature, run, first_rating))
+    ratings = _ratings(tx, feature, run, first_rating)
+    return Evidence(**_uses(tx, feature, run), **ratings, **_evaluations(tx, feature, run))
 
 
 def _uses(tx: Tx, feature: str, run: Run) -> dict[str, int]:
@@ -90,6 +92,27 @@ def _ratings(tx: Tx, feature: str, run: Run, first_rating: str) -> dict[str, int
         sa.func.coalesce(sa.func.sum(rated.c.ratings), 0).label("ratings"),
         sa.func.coalesce(sa.func.sum(rated.c.negative), 0).label("negative"),
         sa.func.count().label("raters"),
+    )
+    return _ints(tx.execute(query).mappings().one())
+
+
+def _evaluations(tx: Tx, feature: str, run: Run) -> dict[str, int]:
+    newest = (
+        sa.select(evaluation.c.tenant_id, evaluation.c.generation_id, evaluation.c.score)
+        .where(evaluation.c.feature == feature, evaluation.c.run == run.number)
+        .where(evaluation.c.created_at >= run.entered_at, evaluation.c.score.is_not(None))
+        .order_by(evaluation.c.created_at.desc())
+        .limit(COUNTED)
+        .subquery()
+    )
+    query = (
+        sa.select(sa.func.count().label("evaluations"), _sum(1, newest.c.score < POOR).label("poor"))
+        .join_from(
+            newest,
+            generation,
+            (generation.c.tenant_id == newest.c.tenant_id) & (generation.c.id == newest.c.generation_id),
+        )
+        .where(generation.c.mode == "live")
     )
     return _ints(tx.execute(query).mappings().one())
 

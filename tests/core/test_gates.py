@@ -24,9 +24,11 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "tenants": COUNT,
     "ratings": COUNT,
     "raters": COUNT,
+    "evaluations": COUNT,
     "refused_percent": PERCENT,
     "failed_percent": PERCENT,
     "negative_percent": PERCENT,
+    "poor_percent": PERCENT,
     "usd_micro_per_image": COUNT,
 }
 
@@ -42,12 +44,14 @@ def whole(most: int = 2000) -> st.SearchStrategy[int]:
 
 
 EVIDENCE = st.builds(
-    lambda requests, refused, failed, ratings, negative, **others: Evidence(
+    lambda requests, refused, failed, ratings, negative, evaluations, poor, **others: Evidence(
         requests=requests,
         refused=min(refused, requests),
         failed=min(failed, requests),
         ratings=ratings,
         negative=min(negative, ratings),
+        evaluations=evaluations,
+        poor=min(poor, evaluations),
         **others,
     ),
     requests=whole(),
@@ -55,6 +59,8 @@ EVIDENCE = st.builds(
     failed=whole(),
     ratings=whole(),
     negative=whole(),
+    evaluations=whole(),
+    poor=whole(),
     tenants=whole(),
     raters=whole(),
     images=whole(),
@@ -75,7 +81,7 @@ def words(*found: Condition) -> list[str]:
 def test_a_gate_is_read_as_it_was_written(kind: Kind, data: st.DataObject) -> None:
     gate = data.draw(gates(kind))
     written = gate.as_json()
-    if written and (kind != "hold" or set(written) - {"requests", "ratings"}):
+    if written and (kind != "hold" or set(written) - {"requests", "ratings", "evaluations"}):
         assert parse_gate(written, "gate", kind) == gate
 
 
@@ -84,7 +90,7 @@ def test_an_exit_is_met_once_each_minimum_is_there_and_stays_met(
     gate: Gate, evidence: Evidence, passed: int
 ) -> None:
     met = all(word == "healthy" for word in words(*look(gate, "exit", evidence, passed)))
-    minimums = ("requests", "tenants", "ratings", "raters")
+    minimums = ("requests", "tenants", "ratings", "raters", "evaluations")
     assert met == (
         passed >= (gate.seconds or 0)
         and all(getattr(evidence, name) >= (getattr(gate, name) or 0) for name in minimums)
@@ -95,7 +101,7 @@ def test_an_exit_is_met_once_each_minimum_is_there_and_stays_met(
 @given(gates("hold"), EVIDENCE)
 def test_a_ceiling_is_judged_only_where_enough_happened(gate: Gate, evidence: Evidence) -> None:
     for condition in look(gate, "hold", evidence):
-        counted = "ratings" if condition.name == "negative_percent" else "requests"
+        counted = {"negative_percent": "ratings", "poor_percent": "evaluations"}.get(condition.name, "requests")
         enough = getattr(evidence, counted) >= (getattr(gate, counted) or 1)
         if condition.word in ("failing", "healthy"):
             assert enough

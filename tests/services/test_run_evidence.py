@@ -11,11 +11,13 @@ from doors import ALICE, SECRET, wire
 from uses import Uses, generation
 
 from rollout.core.decisions import GENERATION
+from rollout.core.evaluations import Evaluation
 from rollout.core.feedback import Opinion
 from rollout.core.gates import Evidence
 from rollout.core.plans import Run
 from rollout.core.steps import Advance, Restart
-from rollout.db import evidence
+from rollout.core.uses import Generation
+from rollout.db import evaluations, evidence
 from rollout.db.engine import Database
 from rollout.errors import Conflict
 from rollout.services.changes import Changes
@@ -89,6 +91,26 @@ def test_ratings_count_where_their_picture_was_made(services: SimpleNamespace, c
     services.feedback.withdraw("acme", taken_back.id)
     found = of_run(services)
     assert (found.ratings, found.negative, found.raters) == (4, 2, 3)
+
+
+def test_pictures_that_claude_judged_count_by_their_least_score(services: SimpleNamespace) -> None:
+    def judged(made: Generation, score: float | None, at: int = RUN.entered_at) -> None:
+        services.uses.settled(made, 5, images=1)
+        facts = {"feature": made.feature, "phase": made.phase, "run": made.run, "model": made.model}
+        skipped = "late" if score is None else None
+        with services.database.write() as tx:
+            found = Evaluation(made.tenant_id, made.id, **facts, judge="claude", score=score, skipped=skipped)
+            evaluations.add(tx, dataclasses.replace(found, created_at=at))
+
+    judged(generation("gen_1"), 0.5)
+    judged(generation("gen_2"), 0.49)
+    judged(generation("gen_3", tenant_id="globex"), 0.0)
+    judged(generation("gen_4"), None)
+    judged(generation("gen_5", run=1), 0.0)
+    judged(generation("gen_6", mode="test"), 0.0)
+    judged(generation("gen_7"), 0.0, RUN.entered_at - 1)
+    found = of_run(services)
+    assert (found.evaluations, found.poor) == (3, 2)
 
 
 def test_the_newest_calls_and_ratings_are_looked_at(
