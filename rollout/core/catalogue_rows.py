@@ -26,6 +26,9 @@ from rollout.core.images import size_of
 from rollout.core.times import epoch, rfc3339
 
 Document = Mapping[str, Any]
+Kind = typing.Literal["model", "alias"]
+KINDS: tuple[Kind, ...] = typing.get_args(Kind)
+
 Rows = Mapping[str, Document | None]
 """By name."""
 

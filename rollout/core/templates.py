@@ -12,6 +12,9 @@ from rollout.errors import InvalidRequest
 PARTNER_BETA = "partner_beta"
 """The template of a plan for which nobody chose one."""
 
+SHARES = "percentage"
+"""The same for the plan of a move in the catalogue."""
+
 
 def default_phases(feature: str) -> tuple[Phase, ...]:
     """Our own people, partners by grant, those of a program, a share of all, everyone."""
@@ -46,7 +49,7 @@ def _internal_first(feature: str) -> tuple[Phase, ...]:
 
 TEMPLATES: Mapping[str, Callable[[str], tuple[Phase, ...]]] = {
     PARTNER_BETA: default_phases,
-    "percentage": _shares,
+    SHARES: _shares,
     "internal_first": _internal_first,
 }
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import sqlalchemy as sa
 
+from rollout.core.catalogue_rows import Kind
 from rollout.db.engine import Tx
 from rollout.db.tables import catalogue_alias, catalogue_model
-
-Kind = Literal["model", "alias"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _TABLES = {"model": catalogue_model, "alias": catalogue_alias}
 

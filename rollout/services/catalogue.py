@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from rollout.core.catalogue import Catalogue, Model
-from rollout.core.catalogue_rows import overlaid, read_alias, read_model
+from rollout.core.catalogue_rows import KINDS, overlaid, read_alias, read_model
 from rollout.db import catalogue_rows
 from rollout.db.engine import Tx
 
@@ -27,7 +27,7 @@ def load_seed() -> Catalogue:
 
 def under_rows(tx: Tx) -> Catalogue:
     """The seed under the rows that there are now. Raises ValueError for rows that make no catalogue."""
-    return overlaid(load_seed(), *(catalogue_rows.documents(tx, kind) for kind in catalogue_rows.KINDS))
+    return overlaid(load_seed(), *(catalogue_rows.documents(tx, kind) for kind in KINDS))
 
 
 def parse(text: str) -> Catalogue:

@@ -7,10 +7,18 @@ from typing import Any
 
 from rollout.core.audit import Actor
 from rollout.core.catalogue import Alias, Model
-from rollout.core.catalogue_rows import Document, alias_json, examine_alias, examine_model, model_json
+from rollout.core.catalogue_rows import (
+    KINDS,
+    Document,
+    Kind,
+    alias_json,
+    examine_alias,
+    examine_model,
+    model_json,
+)
 from rollout.core.times import rfc3339
 from rollout.db import catalogue_rows
-from rollout.db.catalogue_rows import Kind, Row
+from rollout.db.catalogue_rows import Row
 from rollout.db.engine import Database, Tx
 from rollout.errors import Conflict, InvalidRequest, NotFound
 from rollout.services.authoring import settle
@@ -39,6 +47,14 @@ class CatalogueRows:
         """Raises NotFound."""
         with self._database.read() as tx:
             return _require(tx, kind, name)
+
+    def kind_of(self, name: str) -> Kind:
+        """What has this name: no two rows share one. Raises NotFound."""
+        with self._database.read() as tx:
+            found = [kind for kind in KINDS if _find(tx, kind, name) is not None]
+        if not found:
+            raise NotFound(f"There is no {name[:100]!r} in the catalogue.", param="name")
+        return found[0]
 
     def put(
         self,

@@ -10,13 +10,12 @@ import dataclasses
 from typing import Any
 
 from rollout.core.audit import Actor
-from rollout.core.catalogue_rows import Document
+from rollout.core.catalogue_rows import Document, Kind
 from rollout.core.decisions import move_of
 from rollout.core.plans import Everyone, RunningPlan, plan_json
-from rollout.core.templates import phases_of
+from rollout.core.templates import SHARES, phases_of
 from rollout.core.times import rfc3339
 from rollout.db import kills, schedules
-from rollout.db.catalogue_rows import Kind
 from rollout.errors import Conflict, InvalidRequest
 from rollout.services.catalogue import under_rows
 from rollout.services.catalogue_rows import checked, keep
@@ -24,9 +23,6 @@ from rollout.services.change_requests import ChangeRequests, require_plan
 from rollout.services.changes import Change, Changes
 from rollout.services.plans import Plans
 from rollout.services.schedules import end
-
-SHARES = "percentage"
-"""The template of a move for which nobody chose one: a share of all tenants that grows."""
 
 
 class Moves:
