@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import doors
@@ -21,11 +22,8 @@ from rollout.db.engine import Database
 from rollout.db.tables import analysis, guardrail_event
 from rollout.providers.openai_chat import OpenAIChats
 from rollout.providers.sandbox.chats import SandboxChats
-from rollout.providers.sandbox.images import SandboxImages
-from rollout.providers.sandbox.messages import SandboxMessages
-from rollout.providers.sandbox.moderations import SandboxModerations
 from rollout.providers.sandbox.works import Works
-from rollout.services.providers import Sandboxes, Wired
+from rollout.services.providers import Wired
 
 LLAMA = "llama-3.2-90b-vision"
 ANSWER = (
@@ -78,13 +76,7 @@ def host() -> Host:
 
 @pytest.fixture
 def gateway(database: Database, clock: Clock, tmp_path: Path, host: Host) -> Gateway:
-    works, still = Works(clock), lambda _: None
-    sandbox = Sandboxes(
-        SandboxImages(works, still, 0),
-        SandboxMessages(works, still, 0),
-        SandboxChats(works, still, 0),
-        SandboxModerations(still, 0),
-    )
+    sandbox: Any = SimpleNamespace(chats=SandboxChats(Works(clock), lambda _: None, 0))
     line = answered_by(host)
     ports = {
         (vendor, "openai_chat"): OpenAIChats("sk-ours", f"https://{vendor}.test/v1", line)
