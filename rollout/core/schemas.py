@@ -90,7 +90,7 @@ def check(schema: Any) -> None:
     properties = schema.get("properties", {})
     if not isinstance(properties, Mapping):
         raise ValueError("properties is an object")
-    for inner in (*properties.values(), schema.get("items", {})):
+    for inner in (*properties.values(), schema.get("items", True)):
         if not isinstance(inner, bool):
             check(inner)
 
