@@ -17,6 +17,8 @@
     guardrails one worker for all            every 10 minutes
     old_counts one worker for all            every 10 minutes
     old_jobs   one worker for all            every 10 minutes
+    answers    one worker for all            every 10 minutes
+    products   one worker for all            every hour
     verify     one worker for all            at 03:00 UTC: looked for every 10 minutes
 
 The first group belongs to who serves; the rest, and the jobs, to every process or (`ROLLOUT_JOBS=apart`) to `rollout worker`.
@@ -90,6 +92,8 @@ def all_of(services: Services) -> list[Tick]:
         Tick("counts", 5, services.flag_metrics.flush, elected=False),
         Tick("old_counts", 600, services.flag_metrics.forget),
         Tick("old_jobs", 600, services.jobs.purge),
+        Tick("answers", 600, services.tasks.purge),
+        Tick("products", 3_600, services.product_tables.purge),
         Tick("verify", 600, services.verifications.nightly),
     ]
 
