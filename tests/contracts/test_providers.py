@@ -18,6 +18,7 @@ from rollout.providers.base import (
     Fault,
     ImageCall,
     MessageCall,
+    NoPicture,
     OutcomeUnknown,
     OutOfCredit,
     Refused,
@@ -178,7 +179,7 @@ class TestImages:
             ("cut=0", OutcomeUnknown),
             ("malformed", Fault),
             ("html", Fault),
-            ("fewer=1", Fault),
+            ("fewer=1", NoPicture),
             ("refuse=violence", Refused),
             ("flagged=input", Refused),
             ("flagged=output", Refused),
@@ -187,7 +188,7 @@ class TestImages:
     )
     def test_every_failure_has_one_meaning(self, images, steering, error, stream):
         if stream and steering == "fewer=1":
-            error = OutcomeUnknown if isinstance(images, OpenAIImages) else Fault
+            error = OutcomeUnknown if isinstance(images, OpenAIImages) else NoPicture
         with pytest.raises(error) as raised:
             outcome(images, paint(f"sandbox:{steering} a fox", stream=stream))
         assert type(raised.value) is error
@@ -236,7 +237,10 @@ class TestMessages:
         assert answered.vendor_request_id
 
     def test_thinking_comes_before_the_text(self, messages):
-        for model, thinking in ((BUDGETED, {"type": "enabled", "budget_tokens": 1_024}), (READER, {"type": "adaptive"})):
+        for model, thinking in (
+            (BUDGETED, {"type": "enabled", "budget_tokens": 1_024}),
+            (READER, {"type": "adaptive"}),
+        ):
             call = replace(ask(thinking=thinking, model=model.name), model=model)
             body = json.loads(messages.create(call).body)
             assert [block["type"] for block in body["content"]] == ["thinking", "text"]
@@ -245,7 +249,9 @@ class TestMessages:
     def test_a_budget_that_cannot_be_is_rejected(self, messages):
         with pytest.raises(Rejected) as error:
             messages.create(
-                replace(ask(thinking={"type": "enabled", "budget_tokens": 5}, model=BUDGETED.name), model=BUDGETED)
+                replace(
+                    ask(thinking={"type": "enabled", "budget_tokens": 5}, model=BUDGETED.name), model=BUDGETED
+                )
             )
         assert error.value.param == "thinking.budget_tokens"
 
@@ -254,7 +260,9 @@ class TestMessages:
             messages.create(ask(thinking={"type": "enabled", "budget_tokens": 1_024}))
         assert error.value.param == "thinking.type"
 
-    @pytest.mark.parametrize("schema", ["object", {"type": "thing"}, {"properties": []}, {"properties": {"a": 1}}])
+    @pytest.mark.parametrize(
+        "schema", ["object", {"type": "thing"}, {"properties": []}, {"properties": {"a": 1}}]
+    )
     def test_a_schema_that_is_none_is_rejected(self, messages, schema):
         with pytest.raises(Rejected) as error:
             messages.create(ask(output_config={"format": {"type": "json_schema", "schema": schema}}))

@@ -23,7 +23,7 @@ from rollout.core.images import Finished, ImageRequest, Partial, Picture, size_o
 from rollout.core.input_images import InputImage
 from rollout.core.prices import picture_cost
 from rollout.core.steering import Steering
-from rollout.providers.base import Fault, ImageCall, Refused, Rejected
+from rollout.providers.base import Fault, ImageCall, Refused, Rejected, no_picture
 from rollout.providers.sandbox.faults import Sleep, cut_short, spoil, steering_of, suffer
 from rollout.providers.sandbox.pictures import Drawing, NotAPicture, draw
 from rollout.providers.sandbox.works import Works
@@ -129,7 +129,7 @@ class SandboxImages:
 
 def _with_pictures(finished: Finished) -> Finished:
     if not finished.pictures:
-        raise Fault("an answer without pictures", vendor_request_id=finished.vendor_request_id)
+        raise no_picture(finished.usage, finished.vendor_request_id)
     return finished
 
 
@@ -237,7 +237,8 @@ def usage_of(model: Model, request: ImageRequest, steering: Steering) -> Usage:
 
 
 def _money(model: Model, request: ImageRequest, steering: Steering) -> int:
-    count = max(0, request.n - steering.fewer)
+    """By the picture; an answer without any was work, too."""
+    count = max(1, request.n - steering.fewer)
     pictures = count * picture_cost(model, request.size, request.quality)
     return pictures + len(request.images) * model.price.per_input_image
 

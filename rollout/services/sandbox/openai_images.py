@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from rollout.core.catalogue import Usage
+from rollout.core.guardrails import Point
 from rollout.core.images import Finished, Member, Operation, Partial, Picture, parse_image_request
 from rollout.core.input_images import Upload
 from rollout.core.steering import parse_steering
@@ -69,7 +70,7 @@ class OpenAIImagesSandbox:
         except Rejected as rejected:
             return refusal(400, rejected.message, code="invalid_image_file", param=rejected.param)
         except Refused as refused:
-            return json_reply({"error": _blocked(refused.category)}, 400)
+            return json_reply({"error": _blocked(refused.category, refused.point)}, 400)
         work.finish(len(finished.pictures), finished.usage)
         if not request.stream:
             return self._bench.json(_body(finished), steering)
@@ -88,10 +89,11 @@ def _text(member: Member | None) -> str:
     return bytes(member or b"").decode("utf-8", "replace").strip('"')
 
 
-def _blocked(category: str) -> dict[str, Any]:
-    """OpenAI's error object for content; the category stands in the message."""
+def _blocked(category: str, point: Point) -> dict[str, Any]:
+    """OpenAI's error object for content; category and point stand in the message."""
+    what = "generated image" if point == "output_image" else "request"
     return {
-        "message": f"SANDBOX: rejected by the safety system. safety_violations=[{category}].",
+        "message": f"SANDBOX: {what} rejected by the safety system. safety_violations=[{category}].",
         "type": "image_generation_user_error",
         "param": None,
         "code": "moderation_blocked",
@@ -113,7 +115,7 @@ def _events(kind: str, partials: Iterator[Partial], finished: Finished, refused:
         shown = {"b64_json": _quoted(partial.picture), "partial_image_index": partial.index}
         yield _event(f"{kind}.partial_image", **shown, **about)
     if refused:
-        yield _event("error", error=_blocked("policy"))
+        yield _event("error", error=_blocked("policy", "output_image"))
         return
     for index, picture in enumerate(finished.pictures):
         usage = _share(finished.usage, index, len(finished.pictures))
