@@ -54,6 +54,7 @@ from rollout.services.analyze import Analyze
 from rollout.services.asking import Asking
 from rollout.services.audit import AuditLog
 from rollout.services.catalogue_rows import CatalogueRows
+from rollout.services.breakers import Breakers
 from rollout.services.change_requests import ChangeRequests
 from rollout.services.changes import Changes
 from rollout.services.chat import Chat
@@ -155,7 +156,12 @@ def build(
     change_requests = ChangeRequests(database, changes, plans, new_id)
     passwords, meters = Passwords(), Meters(database, changes, new_id)
     statements = Statements(database)
-    vendors = providers.connect(settings, getproxies_environment()) if connect else providers.Disconnected()
+    breakers = Breakers(clock, settings.breaker_failures)
+    vendors = (
+        providers.connect(settings, getproxies_environment(), breakers)
+        if connect
+        else providers.Disconnected()
+    )
     blobs = FileBlobs(settings.blob_folder)
     results = Results(blobs, new_id, secret=secret, retention_days=settings.retention_days)
     analyze = Analyze(features, ledger, catalogue, vendors, new_id, secret=secret)
@@ -199,6 +205,7 @@ def build(
         vendors=Vendors(database, switches, catalogue),
         plans=plans,
         change_requests=change_requests,
+        breakers=breakers,
         schedules=Schedules(database, changes, plans, new_id),
         controller=Controller(database, changes, change_requests),
         flags=Flags(database, changes, clock),
@@ -357,7 +364,14 @@ def start(services: Services, *, apart: bool = False) -> Running:
     service with it when it is born again in an outage.
     """
     state, database = services.state, services.database
-    worker = Worker(database, worker_id(), socket.gethostname(), os.getpid(), lambda: state.snapshot.revision)
+    worker = Worker(
+        database,
+        worker_id(),
+        socket.gethostname(),
+        os.getpid(),
+        lambda: state.snapshot.revision,
+        troubles=services.breakers.troubles,
+    )
     try:
         state.refresh()
         worker.report()

@@ -224,6 +224,11 @@ class Settings:
         15, _whole(1, 3600), "How long to wait when a vendor's task is looked at."
     )
     upstream_moderation_seconds: int = _setting(10, _whole(1, 3600), "How long to wait for a moderation.")
+    breaker_failures: int = _setting(
+        10,
+        _whole(0, 100_000),
+        "So many failures of a vendor in a minute, if they are half of its calls, keep calls from it for a while; 0: never.",
+    )
     upstream_proxy: str = _setting(
         "",
         _http_url,

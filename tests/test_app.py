@@ -38,7 +38,7 @@ def test_a_worker_that_finds_no_database_waits_for_one(tmp_path: Path) -> None:
     services = app.build(away)
     running = app.start(services)
     try:
-        now = readiness(services.database, services.state, draining=False)
+        now = readiness(services.database, services.state, services.breakers, draining=False)
         assert (now.status, now.takes_requests) == ("starting", False)
         assert app.create_app(services).test_client().get("/healthz").status_code == 200
     finally:

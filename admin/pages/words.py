@@ -82,6 +82,8 @@ STATES: Mapping[str, tuple[str, Tone]] = {
     "off": (N_("off"), "calm"),
     "stopped": (N_("stopped"), "bad"),
     "gone": (N_("gone"), "bad"),
+    "half_open": (N_("half open"), "warn"),
+    "account_refused": (N_("account refused"), "bad"),
     "behind": (N_("behind"), "warn"),
     "nearly": (N_("nearly used up"), "warn"),
     "full": (N_("used up"), "bad"),

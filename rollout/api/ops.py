@@ -28,7 +28,8 @@ def healthz() -> Answer:
 @routes.get("/readyz")
 @operation("Ready: 503 while starting or draining", auth=public)
 def readyz() -> Answer:
-    now = readiness(services().database, services().state, draining=services().draining())
+    here = services()
+    now = readiness(here.database, here.state, here.breakers, draining=here.draining())
     return readiness_json(now), 200 if now.takes_requests else 503
 
 

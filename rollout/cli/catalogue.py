@@ -43,7 +43,7 @@ def vendors(vendor: str | None, as_json: bool) -> None:
             show(services.vendors.get(vendor), as_json)
             return
         rows = services.vendors.list()
-    show_rows(rows, as_json, "No vendors.", columns=("vendor", "enabled", "models"))
+    show_rows(rows, as_json, "No vendors.", columns=("vendor", "enabled", "breakers", "models"))
 
 
 @catalogue.command("disable")

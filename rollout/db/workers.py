@@ -15,7 +15,7 @@ from rollout.db.tables import worker
 @dataclass(frozen=True)
 class WorkerRow:
     """Times in UTC epoch seconds unless their name ends in `_ms`; `stopped_at` None: not known to have
-    stopped. `breakers`: those that are open, by vendor."""
+    stopped. `breakers`: what is wrong with vendors, by vendor."""
 
     id: str
     host: str
@@ -32,15 +32,15 @@ def add(tx: Tx, new: WorkerRow) -> None:
     tx.execute(sa.insert(worker).values(asdict(new)))
 
 
-def acknowledge(tx: Tx, worker_id: str, revision: int, now: int, now_ms: int) -> bool:
+def acknowledge(tx: Tx, worker_id: str, revision: int, now_ms: int) -> None:
+    values = {"revision": revision, "acknowledged_at_ms": now_ms}
+    tx.execute(sa.update(worker).where(worker.c.id == worker_id).values(values))
+
+
+def seen(tx: Tx, worker_id: str, now: int, breakers: Mapping[str, Any]) -> bool:
     """False where the worker was forgotten meanwhile."""
-    values = {"revision": revision, "acknowledged_at_ms": now_ms, "seen_at": now}
+    values = {"seen_at": now, "breakers": breakers or None}
     return tx.execute(sa.update(worker).where(worker.c.id == worker_id).values(values)).rowcount == 1
-
-
-def seen(tx: Tx, worker_id: str, now: int) -> bool:
-    """False where the worker was forgotten meanwhile."""
-    return tx.execute(sa.update(worker).where(worker.c.id == worker_id).values(seen_at=now)).rowcount == 1
 
 
 def stopped(tx: Tx, worker_id: str, now: int) -> None:

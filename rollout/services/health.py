@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from rollout.db.engine import Database
 from rollout.errors import LedgerUnavailable
+from rollout.services.breakers import Breakers
 from rollout.services.state import State
 from rollout.services.workers import standing
 
@@ -23,28 +24,31 @@ Status = Literal["ready", "degraded", "starting", "draining"]
 @dataclass(frozen=True)
 class Readiness:
     """`degraded` names what is missing: `database` (away), `flags` (not confirmed for too long: generation is denied), `unleash`
-    (silent for a while, where it decides with us: nobody is stopped yet), `workers` (some are gone, or behind). `workers` counts
-    them by state; None while the database is away."""
+    (silent for a while, where it decides with us: nobody is stopped yet), `workers` (some are gone, or behind), `vendors` (some
+    fail or refuse our account, as this process has seen: their `troubles`). `workers` counts them by state; None while the database
+    is away."""
 
     status: Status
     degraded: tuple[str, ...]
     flags_age_seconds: float
     revision: int
     workers: Mapping[str, int] | None
+    troubles: Mapping[str, Any]
 
     @property
     def takes_requests(self) -> bool:
         return self.status in ("ready", "degraded")
 
 
-def readiness(database: Database, state: State, *, draining: bool) -> Readiness:
+def readiness(database: Database, state: State, breakers: Breakers, *, draining: bool) -> Readiness:
     """How this worker stands now."""
-    age, workers = state.age(), _workers(database)
+    age, workers, troubles = state.age(), _workers(database), breakers.troubles()
     missing = {
         "database": workers is None,
         "flags": not state.is_fresh(),
         "unleash": state.is_upstream_away(),
         "workers": workers is not None and bool(workers["behind"] + workers["gone"]),
+        "vendors": bool(troubles),
     }
     degraded = tuple(name for name, is_missing in missing.items() if is_missing)
     status: Status = "degraded" if degraded else "ready"
@@ -52,7 +56,7 @@ def readiness(database: Database, state: State, *, draining: bool) -> Readiness:
         status = "starting"
     if draining:
         status = "draining"
-    return Readiness(status, degraded, state.flags_age(), state.snapshot.revision, workers)
+    return Readiness(status, degraded, state.flags_age(), state.snapshot.revision, workers, troubles)
 
 
 def readiness_json(now: Readiness) -> dict[str, Any]:
@@ -63,6 +67,7 @@ def readiness_json(now: Readiness) -> dict[str, Any]:
         "flags_age_seconds": None if math.isinf(now.flags_age_seconds) else round(now.flags_age_seconds, 1),
         "revision": now.revision,
         "workers": now.workers,
+        "vendors": {vendor: trouble["state"] for vendor, trouble in now.troubles.items()},
     }
 
 

@@ -17,6 +17,7 @@ from rollout.core.catalogue import Model
 from rollout.core.moderations import VENDOR
 from rollout.delivery.fetch import Fetch
 from rollout.providers.base import Chats, Images, LookUp, Messages, Moderations, NotSent, Tasks
+from rollout.services.breakers import Breakers, Watched
 from rollout.settings import Settings
 
 if TYPE_CHECKING:  # it imports what is imported only for vendors that are configured
@@ -109,7 +110,9 @@ class Disconnected:
         return None
 
 
-def connect(settings: Settings, proxies: Mapping[str, str] | None = None) -> Wired:
+def connect(
+    settings: Settings, proxies: Mapping[str, str] | None = None, breakers: Breakers | None = None
+) -> Wired:
     """Build the clients of every vendor that has a key or a base URL, and the sandbox for the rest as
     `ROLLOUT_SANDBOX` says. `proxies`: see `transport.open_line`."""
     from rollout.providers.sandbox.chats import SandboxChats
@@ -130,12 +133,13 @@ def connect(settings: Settings, proxies: Mapping[str, str] | None = None) -> Wir
         from rollout.providers.sandbox.distant import DistantWorks
 
         look_ups |= dict.fromkeys(VENDORS, DistantWorks(settings.sandbox_url))
-    ports = {} if settings.sandbox == "on" else _ports(settings, proxies or {})
+    breakers = breakers or Breakers(time.time, settings.breaker_failures)
+    ports = {} if settings.sandbox == "on" else _ports(settings, proxies or {}, breakers)
     return Wired(ports, sandbox, look_ups, stands_in=settings.sandbox != "off")
 
 
-def _ports(settings: Settings, proxies: Mapping[str, str]) -> dict[tuple[str, str], Any]:
-    """By vendor and wire; the wires of a vendor share its line."""
+def _ports(settings: Settings, proxies: Mapping[str, str], breakers: Breakers) -> dict[tuple[str, str], Any]:
+    """By vendor and wire; the wires of a vendor share its line and its breaker."""
     found = {}
     for vendor, wires in VENDORS.items():
         key, url = getattr(settings, f"{vendor}_api_key"), getattr(settings, f"{vendor}_base_url")
@@ -144,7 +148,8 @@ def _ports(settings: Settings, proxies: Mapping[str, str]) -> dict[tuple[str, st
 
             fetch = Fetch(url, settings.upstream_picture_hosts.split(","))
             line = open_line(settings, proxies, fetch)
-            found.update({(vendor, wire): build(line, key or _NO_KEY, url) for wire, build in wires.items()})
+            for wire, build in wires.items():
+                found[vendor, wire] = Watched(build(line, key or _NO_KEY, url), vendor, breakers)
     return found
 
 

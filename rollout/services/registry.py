@@ -13,6 +13,7 @@ from rollout.services.admission import Admission
 from rollout.services.alerts import Alerts
 from rollout.services.analyze import Analyze
 from rollout.services.audit import AuditLog
+from rollout.services.breakers import Breakers
 from rollout.services.catalogue import InForce
 from rollout.services.catalogue_rows import CatalogueRows
 from rollout.services.change_requests import ChangeRequests
@@ -85,6 +86,7 @@ class Services:
     providers: Providers
     tenants: Tenants
     keys: Keys
+    breakers: Breakers
     tokens: Tokens
     flag_tokens: FlagTokens
     flag_answers: FlagAnswers

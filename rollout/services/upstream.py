@@ -131,7 +131,6 @@ def _explained(error: PortError, found: Outcome) -> RolloutError:
             wait = 1 if error.retry_after is None else min(error.retry_after, LONGEST_WAIT)
             return UpstreamUnavailable("The vendor is overloaded; nothing was charged.", retry_after=wait)
         case OutOfCredit() | BadCredential():
-            log.error("vendor_account_refused", kind=type(error).__name__, detail=error.detail)
             return UpstreamUnavailable(
                 "The vendor does not serve us at the moment; nothing was charged.",
                 remedy="The operator has been alarmed; call again later.",

@@ -1,5 +1,5 @@
 """Vendors of the catalogue, which can be switched off: then none of their models is offered, and a call for one is refused before
-anything is held."""
+anything is held. `breakers` says on which workers one fails, or refuses our account."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rollout.db.engine import Database, Tx
 from rollout.errors import NotFound
 from rollout.services.catalogue import InForce
 from rollout.services.switches import WAIT_SECONDS, Switches
+from rollout.services.workers import standing
 
 
 class Vendors:
@@ -72,7 +73,13 @@ class Vendors:
 
     def _shown(self, tx: Tx, name: str) -> dict[str, Any]:
         models = [model.name for model in self._catalogue().models if model.vendor == name]
-        return {**_of_vendor(name, self._switches.shown(tx, vendor_switch(name))), "models": models}
+        breakers = [
+            {"worker": worker["id"], **worker["breakers"][name]}
+            for worker in standing(self._database, tx)
+            if name in worker["breakers"] and worker["state"] != "gone"
+        ]
+        shown = _of_vendor(name, self._switches.shown(tx, vendor_switch(name)))
+        return {**shown, "breakers": breakers, "models": models}
 
 
 def _of_vendor(name: str, shown: dict[str, Any]) -> dict[str, Any]:

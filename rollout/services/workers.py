@@ -4,7 +4,7 @@ arrived."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,8 +53,8 @@ class Acks:
 
 
 class Worker:
-    """This process among the workers. `revision()` is what it decides on now; `monotonic` seconds that only
-    pass."""
+    """This process among the workers. `revision()` is what it decides on now, `troubles()` what is wrong with vendors here;
+    `monotonic` seconds that only pass."""
 
     def __init__(
         self,
@@ -64,10 +64,12 @@ class Worker:
         pid: int,
         revision: Callable[[], int],
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        troubles: Callable[[], Mapping[str, Mapping[str, Any]]] = dict,
     ) -> None:
         self._database, self.id, self._host, self._pid = database, worker_id, host, pid
-        self._revision, self._monotonic = revision, monotonic
-        self._acknowledged, self._said_at = -1, 0.0
+        self._revision, self._troubles, self._monotonic = revision, troubles, monotonic
+        self._acknowledged, self._said, self._said_at = -1, frozenset[tuple[str, str]](), 0.0
 
     def register(self) -> None:
         """Be counted from now on. Raises LedgerUnavailable."""
@@ -77,25 +79,25 @@ class Worker:
             workers.forget(tx, now - FORGET_SECONDS)
             here = WorkerRow(self.id, self._host, self._pid, now, now, number, self._database.now_ms(tx))
             workers.add(tx, here)
-        self._acknowledged, self._said_at = number, at
+        self._acknowledged, self._said, self._said_at = number, frozenset(), at
 
     def report(self) -> None:
-        """Be counted; then acknowledge a new revision, or say now and then that we are alive. Raises
-        LedgerUnavailable."""
+        """Be counted; then acknowledge a new revision, tell of a vendor's new trouble, or say now and then that we are alive.
+        Raises LedgerUnavailable."""
         if self._acknowledged < 0:
             self.register()
             return
-        number, at = self._revision(), self._monotonic()
-        if number == self._acknowledged and at - self._said_at < SEEN_SECONDS:
+        number, at, troubles = self._revision(), self._monotonic(), self._troubles()
+        said = frozenset((vendor, trouble["state"]) for vendor, trouble in troubles.items())
+        is_news = number != self._acknowledged or said != self._said
+        if not is_news and at - self._said_at < SEEN_SECONDS:
             return
         with self._database.write() as tx:
-            now = self._database.now(tx)
-            if number == self._acknowledged:
-                known = workers.seen(tx, self.id, now)
-            else:
-                known = workers.acknowledge(tx, self.id, number, now, self._database.now_ms(tx))
+            if number != self._acknowledged:
+                workers.acknowledge(tx, self.id, number, self._database.now_ms(tx))
+            known = workers.seen(tx, self.id, self._database.now(tx), troubles)
         if known:
-            self._acknowledged, self._said_at = number, at
+            self._acknowledged, self._said, self._said_at = number, said, at
         else:
             self.register()
 
@@ -166,6 +168,7 @@ def _worker_json(row: WorkerRow, now: int, newest: int, missed_at: int | None) -
         "revision": row.revision,
         "behind_by": max(0, newest - row.revision),
         "behind_seconds": behind,
+        "breakers": row.breakers or {},
         "started_at": rfc3339(row.started_at),
         "seen_at": rfc3339(row.seen_at),
     }

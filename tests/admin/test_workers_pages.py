@@ -73,3 +73,38 @@ def test_a_reminder_that_has_come_asks_on_the_first_page_and_revives_nothing(
     assert "A reminder was set for 14 Nov 2023" in page.text
     assert "does it still have to be stopped?" in page.text
     assert wired.vendors.get("openai")["enabled"] is False
+
+
+def test_a_vendor_in_trouble_is_shown_where_it_is_seen_until_it_is_well(
+    wired: Services, visit: Visit, clock: Any
+) -> None:
+    troubles = {
+        "openai": {
+            "state": "half_open",
+            "since": "2026-11-18T11:06:40Z",
+            "failures": 12,
+            "last": "NotSent: x",
+        }
+    }
+    wired.state.refresh()
+    worker = Worker(
+        wired.database,
+        "wrk_here",
+        "host-1",
+        7,
+        lambda: wired.state.snapshot.revision,
+        troubles=lambda: troubles,
+    )
+    worker.register()
+    worker.report()
+    page = visit("viewer")
+    page.get("/admin/workers")
+    assert "openai half open" in page.text
+    (seen,) = wired.vendors.get("openai")["breakers"]
+    assert seen == {"worker": "wrk_here", **troubles["openai"]}
+    assert wired.vendors.get("anthropic")["breakers"] == []
+    troubles.clear()
+    worker.report()
+    page.get("/admin/workers")
+    assert "openai half open" not in page.text
+    assert wired.workers.list()[0]["breakers"] == {}

@@ -14,6 +14,7 @@ from rollout.core.kills import vendor_switch
 from rollout.db import jobs
 from rollout.db.engine import Database
 from rollout.errors import Conflict, InvalidRequest, NotFound, UpstreamUnavailable
+from rollout.services.breakers import Breakers
 from rollout.services.changes import Changes
 from rollout.services.events import Events
 from rollout.services.health import readiness, readiness_json
@@ -22,6 +23,7 @@ from rollout.services.switches import Switches
 from rollout.services.vendors import Vendors
 
 OPENAI = vendor_switch("openai")
+BREAKERS = Breakers(lambda: 0.0, failures=0)
 
 
 @pytest.fixture
@@ -176,7 +178,7 @@ def states(services: SimpleNamespace) -> dict[str, tuple[str, int, int]]:
 
 def ready(services: SimpleNamespace) -> dict[str, Any]:
     services.state.refresh()
-    return readiness_json(readiness(services.database, services.state, draining=False))
+    return readiness_json(readiness(services.database, services.state, BREAKERS, draining=False))
 
 
 def test_a_worker_that_acknowledges_late_is_behind_until_it_does(

@@ -18,7 +18,10 @@ from rollout.core.flag_push import Switch, strategy_json
 from rollout.db import audit, revision
 from rollout.db.engine import Database
 from rollout.errors import LedgerUnavailable
+from rollout.services.breakers import Breakers
 from rollout.services.health import readiness, readiness_json
+
+BREAKERS = Breakers(lambda: 0.0, failures=0)
 
 
 @pytest.fixture
@@ -37,7 +40,7 @@ def number(database: Database) -> int:
 
 def ready(process: Process) -> dict[str, Any]:
     process.state.refresh()
-    return readiness_json(readiness(process.database, process.state, draining=False))
+    return readiness_json(readiness(process.database, process.state, BREAKERS, draining=False))
 
 
 def test_a_tenant_is_in_when_the_plan_and_the_flag_there_let_it_in(site: Site) -> None:
