@@ -22,6 +22,7 @@ from rollout.core.wire import Event, read_message, read_message_event
 from rollout.providers.base import (
     BadCredential,
     Fault,
+    Listed,
     MessageAnswer,
     MessageCall,
     MessageEvent,
@@ -32,6 +33,8 @@ from rollout.providers.base import (
     Rejected,
     Throttled,
     error_by_status,
+    moment,
+    read_list,
 )
 from rollout.providers.transport import NEVER_SENT, Line, read_events, read_whole, retry_after
 
@@ -39,6 +42,7 @@ DEFAULT_BASE_URL = "https://api.anthropic.com"
 _JSON = "application/json"
 _EVENTS = "text/event-stream"
 _FIELD = re.compile(r"([a-z_]+(?:\.\w+)*): ")
+_LISTED = 1000  # the most that one page has
 _NO_CREDIT = "Your credit balance is too low"
 
 
@@ -49,6 +53,16 @@ class _Error(msgspec.Struct):
 
 class _ErrorEvent(msgspec.Struct):
     error: _Error
+
+
+class _Listed(msgspec.Struct):
+    id: str
+    lifecycle: str = "active"
+    retires_at: str | None = None
+
+
+class _List(msgspec.Struct):
+    data: list[_Listed]
 
 
 def encode(call: MessageCall) -> tuple[bytes, dict[str, str]]:
@@ -87,6 +101,16 @@ class AnthropicMessages:
     def count_tokens(self, call: MessageCall) -> bytes:
         response = self._send("/v1/messages/count_tokens", call)
         return read_whole(response, _id(response))
+
+    def models(self) -> list[Listed]:
+        try:
+            response: httpx2.Response = self._client.get(
+                f"/v1/models?limit={_LISTED}", cast_to=httpx2.Response
+            )
+        except anthropic.AnthropicError as error:
+            raise port_error(error) from error
+        rows = read_list(response.content, _List).data
+        return [Listed(row.id, moment(row.retires_at), row.lifecycle == "retired") for row in rows]
 
     def close(self) -> None:
         self._client.close()

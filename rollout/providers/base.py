@@ -27,7 +27,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol
+from datetime import UTC, datetime
+from typing import ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 import pybase64
@@ -279,7 +280,9 @@ class Tasks(Protocol):
         ...
 
     def look(self, call: ImageCall, task_id: str, reference: str) -> Progress | Finished:
-        """Raises PortError: Fault also for a task that is not the one with our `reference`; NotSent, Throttled and OutcomeUnknown say nothing of the task: look again."""
+        """Raises PortError, Fault also for a task that has not our `reference`.
+
+        NotSent, Throttled and OutcomeUnknown say nothing of the task: look again."""
         ...
 
 
@@ -309,6 +312,25 @@ class Found:
     state: Literal["done", "never_ran", "still_running"]
     images: int = 0
     usage: Usage | None = None
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A model as its vendor lists it: `retires_at` in UTC epoch seconds, where that is told; `is_retired`: it is
+    named only to say so."""
+
+    upstream_id: str
+    retires_at: int | None = None
+    is_retired: bool = False
+
+
+@runtime_checkable
+class Lists(Protocol):
+    """A vendor that says which models it has."""
+
+    def models(self) -> list[Listed]:
+        """All of them. Raises PortError."""
+        ...
 
 
 class LookUp(Protocol):
@@ -341,6 +363,10 @@ class Providers(Protocol):
         """Whether anybody would answer for this model: what is listed in /v1/models."""
         ...
 
+    def lists(self) -> Mapping[str, Lists]:
+        """By vendor, of those that are configured and have such a route."""
+        ...
+
     def look_ups(self, vendor: str) -> LookUp | None:
         """Who tells what became of this vendor's works; None where it has no such route."""
         ...
@@ -370,6 +396,28 @@ def no_picture(usage: Usage | None, vendor_request_id: str | None, reason: str =
     if usage:
         return NoPicture(usage, detail, vendor_request_id=vendor_request_id)
     return Fault(detail, vendor_request_id=vendor_request_id)
+
+
+_Row = TypeVar("_Row")
+
+
+def read_list(body: bytes, kind: type[_Row]) -> _Row:
+    """A vendor's list, decoded. Raises Fault."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise Fault(f"a list that cannot be read: {error}") from error
+
+
+def moment(told: str | float | None) -> int | None:
+    """What vendors call a time: RFC 3339, a day, or epoch seconds. Raises Fault."""
+    if not isinstance(told, str):
+        return None if told is None else int(told)
+    try:
+        at = datetime.fromisoformat(told)
+    except ValueError as error:
+        raise Fault(f"a list with a time that is none: {told[:50]!r}") from error
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
 
 
 def error_by_status(

@@ -27,17 +27,20 @@ from rollout.providers.base import (
     BadCredential,
     Fault,
     ImageCall,
+    Listed,
     OutOfCredit,
     PortError,
     Refused,
     error_by_status,
     no_picture,
     picture_of,
+    read_list,
 )
 from rollout.providers.transport import Line, read_whole, send
 
 DEFAULT_BASE_URL = "https://generativelanguage.googleapis.com"
 _JSON = "application/json"
+_LISTED = 1000  # the most that one page has
 _NO_TEXT = msgspec.Raw(b'""')
 
 _REFUSALS = frozenset(
@@ -113,6 +116,14 @@ class _ErrorBody(msgspec.Struct):
     error: _Error
 
 
+class _Listed(msgspec.Struct):
+    name: str
+
+
+class _List(msgspec.Struct):
+    models: list[_Listed]
+
+
 def encode(call: ImageCall) -> bytes:
     """The JSON body; what the caller left to the vendor stays out."""
     request = call.request
@@ -144,9 +155,13 @@ class GeminiImages:
         """The vendor shows no partial pictures: the one event is the answer."""
         yield iter([self.generate(call)])
 
-    def _send(self, url: str, body: bytes) -> bytes:
-        """The body of a 200. Raises PortError."""
-        response = send(self._line, "POST", url, self._headers, body)
+    def models(self) -> list[Listed]:
+        answer = self._send(f"{self._base_url}/v1beta/models?pageSize={_LISTED}")
+        return [Listed(row.name.removeprefix("models/")) for row in read_list(answer, _List).models]
+
+    def _send(self, url: str, body: bytes | None = None) -> bytes:
+        """The body of a 200; a POST where there is something to send. Raises PortError."""
+        response = send(self._line, "GET" if body is None else "POST", url, self._headers, body)
         answer = read_whole(response, None)
         if response.status_code != 200:
             raise port_error(response)

@@ -30,13 +30,16 @@ from rollout.providers.base import (
     BadCredential,
     Fault,
     ImageCall,
+    Listed,
     OutOfCredit,
     PortError,
     Refused,
     Rejected,
     Retired,
     error_by_status,
+    moment,
     picture_of,
+    read_list,
 )
 from rollout.providers.transport import Line, read_whole, send
 
@@ -57,8 +60,21 @@ class _Error(msgspec.Struct):
     message: str = ""
 
 
-Authorize = Callable[[str, bytes, Mapping[str, str]], Mapping[str, str]]
-"""(URL, body, headers) -> the headers with what authorizes the POST."""
+class _Lifecycle(msgspec.Struct, rename="camel"):
+    end_of_life_time: str | float | None = None
+
+
+class _Listed(msgspec.Struct, rename="camel"):
+    model_id: str
+    model_lifecycle: _Lifecycle = msgspec.field(default_factory=_Lifecycle)
+
+
+class _List(msgspec.Struct, rename="camel"):
+    model_summaries: list[_Listed]
+
+
+Authorize = Callable[[str, str, bytes, Mapping[str, str]], Mapping[str, str]]
+"""(method, URL, body, headers) -> the headers with what authorizes the request."""
 
 
 def encode(call: ImageCall) -> bytes:
@@ -101,7 +117,8 @@ class NovaImages:
         self._line, self._clock = line, clock
 
     def generate(self, call: ImageCall) -> Finished:
-        response = self._send(f"/model/{quote(call.model.upstream_id, safe='')}/invoke", encode(call))
+        path = f"/model/{quote(call.model.upstream_id, safe='')}/invoke"
+        response = self._send("POST", self._base_url + path, encode(call))
         return decode(response.content, call.request.quality, int(self._clock()), _id(response))
 
     @contextmanager
@@ -109,10 +126,17 @@ class NovaImages:
         """The vendor shows no partial pictures: the one event is the answer."""
         yield iter([self.generate(call)])
 
-    def _send(self, path: str, body: bytes) -> httpx2.Response:
+    def models(self) -> list[Listed]:
+        """Of the control plane, which is another host than the runtime."""
+        control = self._base_url.replace("//bedrock-runtime", "//bedrock", 1)
+        response = self._send("GET", f"{control}/foundation-models", b"")
+        rows = read_list(response.content, _List).model_summaries
+        return [Listed(row.model_id, moment(row.model_lifecycle.end_of_life_time)) for row in rows]
+
+    def _send(self, method: str, url: str, body: bytes) -> httpx2.Response:
         """The whole response, if it is a 200. Raises PortError."""
-        url, headers = self._base_url + path, {"accept": _JSON, "content-type": _JSON}
-        response = send(self._line, "POST", url, self._authorize(url, body, headers), body)
+        headers = self._authorize(method, url, body, {"accept": _JSON, "content-type": _JSON})
+        response = send(self._line, method, url, headers, body)
         read_whole(response, _id(response))
         if response.status_code != 200:
             raise port_error(response)
@@ -182,7 +206,7 @@ def _authorize(api_key: str, base_url: str) -> Authorize:
     """Raises ImportError where signing is wanted and the extra is not installed."""
     access_key, is_pair, secret_key = api_key.partition(":")
     if not is_pair:
-        return lambda url, body, headers: {**headers, "authorization": f"Bearer {api_key}"}
+        return lambda method, url, body, headers: {**headers, "authorization": f"Bearer {api_key}"}
     try:
         from botocore.auth import SigV4Auth
         from botocore.awsrequest import AWSRequest
@@ -195,8 +219,8 @@ def _authorize(api_key: str, base_url: str) -> Authorize:
     host = httpx2.URL(base_url).host
     signer = SigV4Auth(Credentials(access_key, secret_key), "bedrock", _region(host))
 
-    def sign(url: str, body: bytes, headers: Mapping[str, str]) -> Mapping[str, str]:
-        request = AWSRequest("POST", url, dict(headers), body)
+    def sign(method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Mapping[str, str]:
+        request = AWSRequest(method, url, dict(headers), body)
         signer.add_auth(request)
         return dict(request.headers)
 

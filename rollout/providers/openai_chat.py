@@ -22,6 +22,7 @@ from rollout.providers.base import (
     ChatCall,
     ChatEvent,
     Fault,
+    Listed,
     OutcomeUnknown,
     PortError,
     Refused,
@@ -73,6 +74,9 @@ class OpenAIChats:
         return openai_sdk.post(
             self._client, PATH, errors=ERRORS, timeout=timeout, wanted=wanted, content=encode(call)
         )
+
+    def models(self) -> list[Listed]:
+        return openai_sdk.models(self._client, ERRORS)
 
     def close(self) -> None:
         self._client.close()

@@ -31,6 +31,7 @@ from rollout.providers.base import (
     Fault,
     Fetch,
     ImageCall,
+    Listed,
     OutcomeUnknown,
     PortError,
     Refused,
@@ -113,6 +114,9 @@ class OpenAIImages:
             yield decode_events(read_events(response, id_of(response)), call.request.n, id_of(response))
         finally:
             response.close()
+
+    def models(self) -> list[Listed]:
+        return openai_sdk.models(self._client, ERRORS)
 
     def close(self) -> None:
         self._client.close()

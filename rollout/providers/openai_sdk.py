@@ -11,17 +11,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx2
+import msgspec
 import openai
 
 from rollout.providers.base import (
     BadCredential,
     Fault,
+    Listed,
     NotSent,
     OutcomeUnknown,
     OutOfCredit,
     PortError,
     Retired,
     error_by_status,
+    moment,
+    read_list,
 )
 from rollout.providers.transport import NEVER_SENT, Line, retry_after
 
@@ -75,6 +79,24 @@ def post(
         response.close()
         raise Fault(f"{told} where {wanted} was expected", vendor_request_id=id_of(response))
     return response
+
+
+class _Listed(msgspec.Struct):
+    id: str
+    shutdown_date: str | float | None = None
+
+
+class _List(msgspec.Struct):
+    data: list[_Listed]
+
+
+def models(client: openai.OpenAI, errors: Errors) -> list[Listed]:
+    """GET /models. Raises PortError."""
+    try:
+        response: httpx2.Response = client.get("/models", cast_to=httpx2.Response)
+    except openai.OpenAIError as error:
+        raise port_error(error, errors) from error
+    return [Listed(row.id, moment(row.shutdown_date)) for row in read_list(response.content, _List).data]
 
 
 def port_error(error: openai.OpenAIError, errors: Errors) -> PortError:
