@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,11 @@ import pytest
 from clocks import Clock
 from gateway import on_sqlite
 from PIL import Image
-from sandboxes import picture, seed
+from sandboxes import picture
 from systems import System, awake, system
 
+from rollout.core.catalogue import Catalogue
+from rollout.core.decisions import GENERATION
 from rollout.core.guardrails import Wanted
 from rollout.core.pictures import media_type_and_size
 from rollout.db.engine import Database
@@ -29,7 +31,8 @@ pytestmark = on_sqlite
 
 @dataclass(frozen=True)
 class Row:
-    """A system: what is set to reach it, its model, where its wire is asked, the size asked for, and what `usage` it tells."""
+    """A system: what is set to reach it, its model, where its wire is asked, the size asked for, what `usage` it tells, and what
+    more its callers say."""
 
     model: str
     path: str
@@ -38,6 +41,19 @@ class Row:
     edit_path: str | None = None
     tells_usage: bool = True
     refusal: str = "violence"
+    says: dict[str, Any] = field(default_factory=dict)
+
+
+def openai_images(model: str, vendor: str = "openai", url: str = "{url}/v1", **says: Any) -> Row:
+    """Any system that is asked as OpenAI is."""
+    return Row(
+        model=model,
+        path="/v1/images/generations",
+        edit_path="/v1/images/edits",
+        size="1536x1024",
+        settings={f"{vendor}_base_url": url, f"{vendor}_api_key": "k"},
+        says=says,
+    )
 
 
 SYSTEMS = {
@@ -55,6 +71,18 @@ SYSTEMS = {
         tells_usage=False,
         refusal="policy",
     ),
+    "grok": Row(
+        model="grok-imagine-image-2.0",
+        path="/xai/v1/images/generations",
+        edit_path="/xai/v1/images/edits",
+        size="16:9",
+        settings={"xai_base_url": "{url}/xai/v1", "xai_api_key": "x"},
+    ),
+    "gpt-image-1": openai_images("gpt-image-1"),
+    "chatgpt 4o image": openai_images("chatgpt-4o-image"),
+    "dall-e": openai_images("dall-e-3", response_format="b64_json"),
+    "cometapi": openai_images("cometapi-gpt-image-2.6-flare", "cometapi", "{url}"),
+    "an own endpoint": openai_images("own-model", "compatible"),
 }
 
 
@@ -65,12 +93,19 @@ def row(request: pytest.FixtureRequest) -> Row:
 
 @pytest.fixture
 def at(row: Row, database: Database, clock: Clock, tmp_path: Path) -> Iterator[System]:
-    with system(database, clock, tmp_path, awake(row.model), **row.settings) as running:
+    with system(database, clock, tmp_path, catalogue_of(row), **row.settings) as running:
         yield running
 
 
+def catalogue_of(row: Row) -> Catalogue:
+    """The seed with the row awake, and the model of an endpoint that an operator would add."""
+    found = awake(row.model)
+    own = replace(found.get("gpt-image-2"), name="own-model", vendor="compatible")
+    return Catalogue([*found.models, own], found.aliases)
+
+
 def generate(at: System, row: Row, prompt: str = "a lighthouse", retries: int = 2, **members: Any) -> Any:
-    return at.client(retries).images.generate(model=row.model, prompt=prompt, **members)
+    return at.client(retries).images.generate(model=row.model, prompt=prompt, **row.says, **members)
 
 
 def test_a_picture_comes_from_one_call_and_costs_no_more_than_was_held(at: System, row: Row) -> None:
@@ -148,8 +183,9 @@ def test_usage_that_is_missing_or_absurd_breaks_nothing(at: System, row: Row, ho
 
 
 def test_what_the_model_cannot_do_is_refused_by_field_before_anything_is_held(at: System, row: Row) -> None:
-    most = seed().get(row.model).max_images
-    for members in ({"n": most + 1}, {"size": "1x1"}, {"background": "transparent"}):
+    model = catalogue_of(row).resolve(row.model, GENERATION).model
+    opaque = [] if model.transparency else [{"background": "transparent"}]
+    for members in ({"n": model.max_images + 1}, {"size": "1x1"}, *opaque):
         with pytest.raises(openai.BadRequestError) as refused:
             generate(at, row, **members)
         assert refused.value.param in members
