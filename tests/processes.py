@@ -213,6 +213,8 @@ class Starter:
             environ |= {
                 "ROLLOUT_OPENAI_BASE_URL": f"{vendor.url}/v1",
                 "ROLLOUT_ANTHROPIC_BASE_URL": vendor.url,
+                "ROLLOUT_LLAMA_BASE_URL": f"{vendor.url}/v1",
+                "ROLLOUT_XAI_BASE_URL": f"{vendor.url}/xai/v1",
             }
         demo = seeded.demo if seeded else seed(environ)
         popen, log = spawn(self._folder, ["serve"], environ, url, "/readyz")

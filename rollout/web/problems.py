@@ -1,7 +1,7 @@
 """The one place that renders an error, in an envelope chosen by surface.
 
 OpenAI `{"error": {message, type, param, code, ...}}` on `/v1`; Anthropic `{"type": "error", "error": {...},
-"request_id"}` on `/v1/messages*` and, on `/v1/models*`, for callers that send `anthropic-version`; Unleash
+"request_id"}` on `/v1/messages*` and, on `/v1/models*` and `/v1/files*`, for callers that send `anthropic-version`; Unleash
 `{"message": ...}` on `/api/client`, `/api/frontend` and `/edge`; OpenFeature `{"errorCode", "errorDetails", "key"?}`
 on `/ofrep`; RFC 9457 `application/problem+json` everywhere else. Pages for people are made by who asked for it
 (`pages.render_problems_by`).
@@ -62,14 +62,18 @@ OVERLOADED = 529
 """What Anthropic's SDK takes for "come back in a moment"; on Messages it replaces 503."""
 
 
+_SHARED = ("/v1/models", "/v1/files")
+"""Paths that both SDKs call."""
+
+
 def surface(req: Request) -> Surface:
-    if req.path.startswith("/v1/models") and "anthropic-version" in req.headers:
+    if req.path.startswith(_SHARED) and "anthropic-version" in req.headers:
         return "anthropic"
     return surface_of(req.path)
 
 
 def surface_of(path: str) -> Surface:
-    """The surface that a path lies on. The model list lies on two; here it counts as OpenAI's."""
+    """The surface that a path lies on. Those that lie on two count as OpenAI's here."""
     if path.startswith("/v1/messages"):
         return "anthropic"
     if path.startswith(("/api/client/", "/api/frontend", "/edge/")):
@@ -190,6 +194,8 @@ _INSTEAD = {
     "/v1/images/variations": "Variations are retired by the vendor; use POST /v1/images/edits.",
     "/v1/files": "Files are not kept here; send pictures as base64 or by URL.",
     "/v1/messages/batches": "Batches are not offered; call POST /v1/messages for each.",
+    "/v1/batches": "Batches are not offered; send each request by itself.",
+    "/v1/responses": "Responses are not offered; use POST /v1/chat/completions or POST /v1/messages.",
 }
 
 
