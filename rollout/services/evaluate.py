@@ -17,16 +17,19 @@ from rollout.core.decisions import Decision
 from rollout.core.evaluations import Evaluation, Judgements, evaluation_json
 from rollout.db import evaluations
 from rollout.db.engine import Database
-from rollout.services.asking import Asking, Skipped, load
+from rollout.services.asking import MODEL, Asking, Question, Skipped
 from rollout.services.calls import Call
 from rollout.services.results import Delivered, Work
+from rollout.services.tasks import load
 
 log = structlog.get_logger()
+
+SECONDS = 15.0
 
 
 class Evaluate:
     def __init__(self, database: Database, asking: Asking) -> None:
-        self._database, self._asking, self._question = database, asking, load("evaluate")
+        self._database, self._asking, self._question = database, asking, Question(load("evaluate"), SECONDS)
 
     def judged(self, call: Call, decision: Decision, work: Work, delivered: Delivered) -> Delivered:
         """The pictures with what Claude found of them, where that was asked for; never raises."""
@@ -60,7 +63,7 @@ class Evaluate:
             phase=decision.phase,
             run=decision.run,
             model=work.model.name,
-            judge=self._question.model,
+            judge=MODEL,
         )
         try:
             content = _content(work, delivered)
