@@ -10,16 +10,16 @@ from __future__ import annotations
 import contextvars
 import dataclasses
 import threading
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any, TypeVar
 
 import msgspec
 import structlog
 
+from rollout.core.tasks import Task, Unusable, read_answer
+from rollout.core.wire import read_message
 from rollout.errors import RolloutError
 from rollout.services.admission import Admission
 from rollout.services.analyze import Analyze
@@ -30,47 +30,27 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
+MODEL = "claude-sonnet-5-5"
+"""Who is asked: a name of the catalogue, which says who answers to it."""
+
 VENDOR_HEADERS = {"anthropic-version": "2026-10-21"}
 QUESTIONS = ("refine", "evaluate")
 
 
 @dataclass(frozen=True)
 class Question:
-    """A versioned prompt with the JSON schema of its answer; `seconds` is how long the answer is waited for."""
+    """A task of our own; `seconds` is how long its answer is waited for."""
 
-    name: str
-    version: int
-    model: str
-    max_tokens: int
+    task: Task
     seconds: float
-    prompt: str
-    schema: Mapping[str, Any]
-
-
-def load(name: str) -> Question:
-    """The question in `prompts/<name>.toml`, with the schema beside it."""
-    folder = files("rollout.services") / "prompts"
-    told = tomllib.loads((folder / f"{name}.toml").read_text("utf-8"))
-    schema = msgspec.json.decode((folder / f"{name}.json").read_bytes())
-    return Question(name=name, schema=schema, **told)
 
 
 class Skipped(Exception):
-    """There is no answer; `reason` is a word for the caller: an error's code, late, cut_short, unreadable, too_long or failed."""
+    """There is no answer; `reason` is a word for the caller: an error's code, late, unreadable, too_long or failed."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
-
-
-class _Block(msgspec.Struct):
-    type: str
-    text: str = ""
-
-
-class _Message(msgspec.Struct):
-    content: list[_Block]
-    stop_reason: str | None = None
 
 
 class Asking:
@@ -90,9 +70,9 @@ class Asking:
         except RolloutError as error:
             raise Skipped(error.code) from error
         except Exception as error:
-            log.exception("question_failed", question=question.name, error=repr(error))
+            log.exception("question_failed", question=question.task.name, error=repr(error))
             raise Skipped("failed") from error
-        return _read(body, answer)
+        return _read(body, question.task, answer)
 
 
 def _begun(work: Callable[[], bytes], afterwards: Callable[[], None]) -> Future[bytes]:
@@ -114,17 +94,18 @@ def _begun(work: Callable[[], bytes], afterwards: Callable[[], None]) -> Future[
 
 def _asked(call: Call, question: Question, content: Sequence[Mapping[str, Any]]) -> tuple[Call, Asked]:
     """The call as one for an analysis: of the same caller, found by a request id of its own."""
+    task = question.task
     members = {
-        "model": question.model,
-        "max_tokens": question.max_tokens,
-        "system": question.prompt,
+        "model": MODEL,
+        "max_tokens": task.max_tokens,
+        "system": task.prompt,
         "messages": [{"role": "user", "content": content}],
-        "output_config": {"format": {"type": "json_schema", "schema": question.schema}},
+        "output_config": {"format": {"type": "json_schema", "schema": task.schema}},
     }
     encoded = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in members.items()}
-    size = sum(len(bytes(value)) for value in encoded.values())
+    size = sum(len(memoryview(value)) for value in encoded.values())
     own = dataclasses.replace(
-        call, request_id=request_id(call.request_id, question.name), idem_key=None, is_retry=False
+        call, request_id=request_id(call.request_id, task.name), idem_key=None, is_retry=False
     )
     return own, Asked(encoded, size, VENDOR_HEADERS)
 
@@ -134,15 +115,11 @@ def request_id(request_id: str, question: str) -> str:
     return f"{request_id}.{question}"
 
 
-def _read(body: bytes, answer: type[T]) -> T:
+def _read(body: bytes, task: Task, answer: type[T]) -> T:
     """Raises Skipped for an answer that is none."""
+    if read_message(body)[1] == "refusal":
+        raise Skipped("content_refused")
     try:
-        message = msgspec.json.decode(body, type=_Message)
-        if message.stop_reason == "refusal":
-            raise Skipped("content_refused")
-        if message.stop_reason == "max_tokens":
-            raise Skipped("cut_short")
-        text = "".join(block.text for block in message.content if block.type == "text")
-        return msgspec.json.decode(text, type=answer)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        return msgspec.convert(read_answer(body, task.schema), answer)
+    except (Unusable, msgspec.ValidationError) as error:
         raise Skipped("unreadable") from error

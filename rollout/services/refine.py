@@ -8,10 +8,12 @@ from typing import Any
 import msgspec
 
 from rollout.core.images import ImageRequest
-from rollout.services.asking import Asking, Skipped, load
+from rollout.services.asking import MODEL, Asking, Question, Skipped
 from rollout.services.calls import Call
 from rollout.services.results import Work
+from rollout.services.tasks import load
 
+SECONDS = 8.0
 MAX_BYTES = 4_000
 """UTF-8 bytes of a rewritten prompt: what is reserved for one."""
 
@@ -22,7 +24,7 @@ class _Refined(msgspec.Struct):
 
 class Refine:
     def __init__(self, asking: Asking) -> None:
-        self._asking, self._question = asking, load("refine")
+        self._asking, self._question = asking, Question(load("refine"), SECONDS)
 
     def work(self, call: Call, work: Work) -> Work:
         """The work with the prompt that Claude made of it, where that was asked for; never raises for what becomes of the
@@ -45,7 +47,7 @@ class Refine:
                 raise Skipped("too_long")
         except Skipped as skipped:
             return {"skipped": skipped.reason}
-        return {"prompt": refined, "model": self._question.model}
+        return {"prompt": refined, "model": MODEL}
 
 
 def longest(request: ImageRequest) -> ImageRequest:

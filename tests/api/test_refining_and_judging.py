@@ -76,7 +76,7 @@ FAILURES = [
     (OutcomeUnknown("cut"), "outcome_unknown"),
     (Rejected("no schema"), "invalid_request"),
     (said("{}", "refusal", stop_details={"type": "refusal", "category": "cyber"}), "content_refused"),
-    (said('{"prompt": "a light', "max_tokens"), "cut_short"),
+    (said('{"prompt": "a light', "max_tokens"), "unreadable"),
     (said("no JSON"), "unreadable"),
     (said({"prompt": 7, "free_of_defects": {"score": 2, "reasons": []}}), "unreadable"),
     (RuntimeError("a bug"), "outcome_unknown"),
