@@ -34,6 +34,7 @@ EventType = Literal[
     "grant.created",
     "grant.revoked",
     "ledger.mismatch",
+    "model.retiring",
     "phase.changed",
     "plan.change_requested",
     "plan.schedule_conflict",

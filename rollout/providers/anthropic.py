@@ -18,11 +18,11 @@ import httpx2
 import msgspec
 
 from rollout.core.catalogue import Usage
+from rollout.core.catalogue_checks import Listed
 from rollout.core.wire import Event, read_message, read_message_event
 from rollout.providers.base import (
     BadCredential,
     Fault,
-    Listed,
     MessageAnswer,
     MessageCall,
     MessageEvent,
@@ -74,7 +74,7 @@ class AnthropicMessages:
     """The port `Messages` over one line; `base_url` without /v1."""
 
     def __init__(self, api_key: str, base_url: str, line: Line) -> None:
-        self._stream_timeout = line.stream
+        self._stream_timeout, self._look = line.stream, line.look
         self._client = anthropic.Anthropic(
             api_key=api_key,
             base_url=base_url or DEFAULT_BASE_URL,

@@ -34,6 +34,7 @@ import msgspec
 import pybase64
 
 from rollout.core.catalogue import Model, Usage
+from rollout.core.catalogue_checks import Listed
 from rollout.core.guardrails import Category, Point
 from rollout.core.images import Finished, ImageRequest, Partial, Picture
 from rollout.core.pictures import media_type_of
@@ -312,16 +313,6 @@ class Found:
     state: Literal["done", "never_ran", "still_running"]
     images: int = 0
     usage: Usage | None = None
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A model as its vendor lists it: `retires_at` in UTC epoch seconds, where that is told; `is_retired`: it is
-    named only to say so."""
-
-    upstream_id: str
-    retires_at: int | None = None
-    is_retired: bool = False
 
 
 @runtime_checkable

@@ -20,6 +20,7 @@ import msgspec
 import pybase64
 
 from rollout.core.catalogue import Usage
+from rollout.core.catalogue_checks import Listed
 from rollout.core.guardrails import Category, category_of
 from rollout.core.images import Finished, Partial, aspect_ratio_of, resolution_of
 from rollout.core.input_images import InputImage
@@ -27,7 +28,6 @@ from rollout.providers.base import (
     BadCredential,
     Fault,
     ImageCall,
-    Listed,
     OutOfCredit,
     PortError,
     Refused,
@@ -160,8 +160,9 @@ class GeminiImages:
         return [Listed(row.name.removeprefix("models/")) for row in read_list(answer, _List).models]
 
     def _send(self, url: str, body: bytes | None = None) -> bytes:
-        """The body of a 200; a POST where there is something to send. Raises PortError."""
-        response = send(self._line, "GET" if body is None else "POST", url, self._headers, body)
+        """The body of a 200; a POST where there is something to send, else a look. Raises PortError."""
+        method, timeout = ("GET", self._line.look) if body is None else ("POST", self._line.answer)
+        response = send(self._line, method, url, self._headers, body, timeout)
         answer = read_whole(response, None)
         if response.status_code != 200:
             raise port_error(response)

@@ -22,6 +22,7 @@ import msgspec
 import pybase64
 from PIL import Image
 
+from rollout.core.catalogue_checks import Listed
 from rollout.core.images import Finished, Partial, Picture, size_of
 from rollout.core.input_images import InputImage
 from rollout.core.pictures import media_type_and_size
@@ -30,7 +31,6 @@ from rollout.providers.base import (
     BadCredential,
     Fault,
     ImageCall,
-    Listed,
     OutOfCredit,
     PortError,
     Refused,
@@ -136,7 +136,8 @@ class NovaImages:
     def _send(self, method: str, url: str, body: bytes) -> httpx2.Response:
         """The whole response, if it is a 200. Raises PortError."""
         headers = self._authorize(method, url, body, {"accept": _JSON, "content-type": _JSON})
-        response = send(self._line, method, url, headers, body)
+        timeout = self._line.look if method == "GET" else self._line.answer
+        response = send(self._line, method, url, headers, body, timeout)
         read_whole(response, _id(response))
         if response.status_code != 200:
             raise port_error(response)

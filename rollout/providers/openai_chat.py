@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import httpx2
 import msgspec
 
+from rollout.core.catalogue_checks import Listed
 from rollout.core.guardrails import category_of
 from rollout.core.wire import ChatTold, Event, read_chat
 from rollout.providers import openai_sdk
@@ -22,7 +23,6 @@ from rollout.providers.base import (
     ChatCall,
     ChatEvent,
     Fault,
-    Listed,
     OutcomeUnknown,
     PortError,
     Refused,
@@ -76,7 +76,7 @@ class OpenAIChats:
         )
 
     def models(self) -> list[Listed]:
-        return openai_sdk.models(self._client, ERRORS)
+        return openai_sdk.models(self._client, self._line, ERRORS)
 
     def close(self) -> None:
         self._client.close()

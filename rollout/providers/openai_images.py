@@ -21,6 +21,7 @@ import msgspec
 import pybase64
 
 from rollout.core.catalogue import Usage
+from rollout.core.catalogue_checks import Listed
 from rollout.core.guardrails import category_of
 from rollout.core.images import Finished, Partial, Picture
 from rollout.core.input_images import InputImage
@@ -31,7 +32,6 @@ from rollout.providers.base import (
     Fault,
     Fetch,
     ImageCall,
-    Listed,
     OutcomeUnknown,
     PortError,
     Refused,
@@ -116,7 +116,7 @@ class OpenAIImages:
             response.close()
 
     def models(self) -> list[Listed]:
-        return openai_sdk.models(self._client, ERRORS)
+        return openai_sdk.models(self._client, self._line, ERRORS)
 
     def close(self) -> None:
         self._client.close()

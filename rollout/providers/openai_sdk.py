@@ -14,10 +14,10 @@ import httpx2
 import msgspec
 import openai
 
+from rollout.core.catalogue_checks import Listed
 from rollout.providers.base import (
     BadCredential,
     Fault,
-    Listed,
     NotSent,
     OutcomeUnknown,
     OutOfCredit,
@@ -90,10 +90,12 @@ class _List(msgspec.Struct):
     data: list[_Listed]
 
 
-def models(client: openai.OpenAI, errors: Errors) -> list[Listed]:
+def models(client: openai.OpenAI, line: Line, errors: Errors) -> list[Listed]:
     """GET /models. Raises PortError."""
     try:
-        response: httpx2.Response = client.get("/models", cast_to=httpx2.Response)
+        response: httpx2.Response = client.get(
+            "/models", cast_to=httpx2.Response, options={"timeout": line.look}
+        )
     except openai.OpenAIError as error:
         raise port_error(error, errors) from error
     return [Listed(row.id, moment(row.shutdown_date)) for row in read_list(response.content, _List).data]
