@@ -33,8 +33,20 @@ def test_a_form_that_is_sent_back_as_it_is_changes_nothing(wired: Services, visi
             "vendors": ["openai"],
             "quota": [{"level": "phase", "unit": "usd_micro", "period": "life", "cap": 1_500_000}],
             "entry": {"not_before": "2026-12-24T17:00:00Z", "approvals": 2},
-            "exit": {"seconds": 100, "requests": 10, "tenants": 2, "ratings": 3, "raters": 1, "evaluations": 4},
-            "hold": {"failed_percent": 2.5, "poor_percent": 5, "usd_micro_per_image": 40_000, "evaluations": 9},
+            "exit": {
+                "seconds": 100,
+                "requests": 10,
+                "tenants": 2,
+                "ratings": 3,
+                "raters": 1,
+                "evaluations": 4,
+            },
+            "hold": {
+                "failed_percent": 2.5,
+                "poor_percent": 5,
+                "usd_micro_per_image": 40_000,
+                "evaluations": 9,
+            },
             "moves_on": True,
         },
         "wider_beta": {

@@ -101,7 +101,9 @@ def test_an_exit_is_met_once_each_minimum_is_there_and_stays_met(
 @given(gates("hold"), EVIDENCE)
 def test_a_ceiling_is_judged_only_where_enough_happened(gate: Gate, evidence: Evidence) -> None:
     for condition in look(gate, "hold", evidence):
-        counted = {"negative_percent": "ratings", "poor_percent": "evaluations"}.get(condition.name, "requests")
+        counted = {"negative_percent": "ratings", "poor_percent": "evaluations"}.get(
+            condition.name, "requests"
+        )
         enough = getattr(evidence, counted) >= (getattr(gate, counted) or 1)
         if condition.word in ("failing", "healthy"):
             assert enough
