@@ -30,6 +30,7 @@ from rollout.api.native import (
     analyses,
     features,
     feedback,
+    generations,
     images,
     me,
     product_tables,
@@ -53,8 +54,8 @@ from rollout.services.alerts import Alerts
 from rollout.services.analyze import Analyze
 from rollout.services.asking import Asking
 from rollout.services.audit import AuditLog
-from rollout.services.catalogue_rows import CatalogueRows
 from rollout.services.breakers import Breakers
+from rollout.services.catalogue_rows import CatalogueRows
 from rollout.services.change_requests import ChangeRequests
 from rollout.services.changes import Changes
 from rollout.services.chat import Chat
@@ -71,28 +72,31 @@ from rollout.services.flag_push import FlagPushes, follow
 from rollout.services.flag_tokens import FlagTokens
 from rollout.services.flags import Flags
 from rollout.services.generate import Generate
+from rollout.services.generation_jobs import GenerationJobs
+from rollout.services.generations import Generations
 from rollout.services.grants import Grants
 from rollout.services.guardrails import Guardrails
 from rollout.services.ids import NewId, new_id
 from rollout.services.images import Images
 from rollout.services.imports import Imports
-from rollout.services.jobs import JobQueue
+from rollout.services.jobs import LEASE_SECONDS, JobQueue
 from rollout.services.joins import Joins
 from rollout.services.keys import Keys
 from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
 from rollout.services.models import Models
-from rollout.services.moves import Moves
 from rollout.services.moderations import Moderations
+from rollout.services.moves import Moves
 from rollout.services.overview import Overview
 from rollout.services.passwords import Passwords
 from rollout.services.plans import Plans
-from rollout.services.refine import Refine
 from rollout.services.product_tables import ProductTables
+from rollout.services.refine import Refine
 from rollout.services.registry import Services
 from rollout.services.requests import Requests
 from rollout.services.resolutions import Resolutions, leave_job, reviewed
 from rollout.services.results import Results
+from rollout.services.routing import Routing
 from rollout.services.sandbox.bench import Bench
 from rollout.services.schedules import Schedules
 from rollout.services.segments import Segments
@@ -137,7 +141,10 @@ def build(
     changes = (
         Changes(database, events, follow(new_id)) if settings.has_upstream else Changes(database, events)
     )
-    queue = JobQueue(database, changes, new_id)
+    lease = min(
+        LEASE_SECONDS, max(1, settings.hold_lease_seconds // 2)
+    )  # a job is taken over before its hold is lost
+    queue = JobQueue(database, changes, new_id, lease)
     upstream = _upstream(settings, database, changes) if settings.has_upstream else None
     state, workers = State(database, secret, upstream, clock=clock), Workers(database)
     catalogue = state.catalogue
@@ -164,11 +171,27 @@ def build(
     )
     blobs = FileBlobs(settings.blob_folder)
     results = Results(blobs, new_id, secret=secret, retention_days=settings.retention_days)
-    analyze = Analyze(features, ledger, catalogue, vendors, new_id, secret=secret)
+    routing = Routing(catalogue, features, breakers)
+    analyze = Analyze(features, ledger, routing, vendors, new_id, secret=secret)
     product_tables = ProductTables(database, changes, new_id)
     places = Admission(settings.places)
     asking = Asking(analyze, places)
     evaluate = Evaluate(database, asking)
+    refine, generations = Refine(asking), Generations(database, changes, ledger)
+    generation_jobs = GenerationJobs(
+        database,
+        state,
+        features,
+        ledger,
+        queue,
+        catalogue,
+        vendors,
+        blobs,
+        results,
+        refine,
+        evaluate,
+        new_id,
+    )
     return Services(
         settings=settings,
         admission=places,
@@ -184,6 +207,7 @@ def build(
         catalogue_rows=CatalogueRows(database, changes),
         moves=Moves(changes, plans, change_requests),
         providers=vendors,
+        breakers=breakers,
         tenants=Tenants(database, changes),
         keys=Keys(database, changes, secret, new_id),
         tokens=Tokens(database, changes, secret, new_id, clock),
@@ -205,7 +229,6 @@ def build(
         vendors=Vendors(database, switches, catalogue),
         plans=plans,
         change_requests=change_requests,
-        breakers=breakers,
         schedules=Schedules(database, changes, plans, new_id),
         controller=Controller(database, changes, change_requests),
         flags=Flags(database, changes, clock),
@@ -219,19 +242,24 @@ def build(
             features,
             ledger,
             Joins(database),
-            catalogue,
+            routing,
             vendors,
             results,
-            Refine(asking),
+            refine,
             evaluate,
+            generation_jobs,
+            generations,
             new_id,
             secret=secret,
+            sync_wait=settings.sync_wait_seconds,
         ),
+        generation_jobs=generation_jobs,
+        generations=generations,
         analyze=analyze,
         tasks=Tasks(
             features,
             ledger,
-            catalogue,
+            routing,
             vendors,
             new_id,
             secret=secret,
@@ -241,8 +269,8 @@ def build(
             retention_days=settings.retention_days,
         ),
         product_tables=product_tables,
-        chat=Chat(features, ledger, catalogue, vendors, new_id, secret=secret),
-        moderations=Moderations(features, vendors),
+        chat=Chat(features, ledger, routing, vendors, new_id, secret=secret),
+        moderations=Moderations(features, routing, vendors),
         evaluate=evaluate,
         guardrails=Guardrails(database, retention_days=settings.retention_days),
         images=Images(database, blobs, secret, clock, settings.url),
@@ -295,6 +323,7 @@ def create_app(services: Services) -> Flask:
         statements,
         webhooks,
         feedback,
+        generations,
         images,
         analyses,
         product_tables,

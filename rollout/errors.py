@@ -28,7 +28,8 @@
     │   └── UpstreamFailed        502 upstream_unavailable   the vendor failed after it had the call
     ├── AtCapacity                503 at_capacity
     ├── LedgerUnavailable         503 ledger_unavailable     the database is away, read-only or full
-    └── OutcomeUnknown            504 outcome_unknown        the vendor may have done (and billed) the work
+    ├── OutcomeUnknown            504 outcome_unknown        the vendor may have done (and billed) the work
+    └── StillRunning              504 still_running          the work goes on: its generation is looked at later
 
 `status`, `code`, `retryable` and `remedy` stand on the class; the docstring's first line is the default message. Members for machines
 (`param`, `limit`, `resets_at`, `hold_id`, ...) are keyword arguments. Rendered in one place, `rollout.web.problems`, in three envelopes.
@@ -276,6 +277,16 @@ class OutcomeUnknown(RolloutError):
 
     status, code = 504, "outcome_unknown"
     remedy = "Do not repeat it blindly: send the same Idempotency-Key, or look at the hold in `hold_id` with the operator."
+    should_retry = False
+
+
+class StillRunning(RolloutError):
+    """This takes longer than a call may wait; the work goes on."""
+
+    status, code = 504, "still_running"
+    remedy = (
+        "GET /api/v1/generations/{id} with the id in `generation`, or send the same Idempotency-Key again."
+    )
     should_retry = False
 
 

@@ -6,6 +6,7 @@
 
     sweep      one worker for all            every 5 seconds, or third of a lease
     reconcile  one worker for all            as often
+    queue      one worker for all            every third of a lease
     caps       one worker for all            every 5 seconds
     phases     one worker for all            every 10 seconds
     remind     one worker for all            every 10 seconds
@@ -38,7 +39,7 @@ from typing import Any
 
 import structlog
 
-from rollout.core.jobs import Job
+from rollout.core.jobs import SHARE, Job, JobWaits
 from rollout.services.ids import new_id
 from rollout.services.jobs import JobQueue
 from rollout.services.ledger import Ledger
@@ -48,6 +49,9 @@ from rollout.services.ticks import Ticks
 log = structlog.get_logger()
 
 THREADS = 16
+GENERATIONS = 32
+"""How many generations a process makes by jobs at once, beside those whose callers wait; half of them by one vendor."""
+
 LOOK_SECONDS = 1.0
 
 Wait = Callable[[float], bool]
@@ -80,6 +84,7 @@ def of_ledger(ledger: Ledger) -> list[Tick]:
 def all_of(services: Services) -> list[Tick]:
     return [
         *of_ledger(services.ledger),
+        Tick("queue", services.ledger.lease_seconds / 3, services.ledger.renew_queued),
         Tick("caps", 5, services.meters.carry_out_plans),
         Tick("phases", 10, services.controller.tick),
         Tick("remind", 10, services.switches.remind),
@@ -107,6 +112,11 @@ def handlers(services: Services) -> dict[str, Handler]:
     }
 
 
+def pictures(services: Services) -> dict[str, Handler]:
+    """The same for the jobs that wait for vendors' pictures: they have threads of their own, so that they keep nothing else waiting."""
+    return {"generation": services.generation_jobs.carry_out}
+
+
 def run(
     ticks: Sequence[Tick], elections: Ticks, wait: Wait, clock: Callable[[], float] = time.monotonic
 ) -> None:
@@ -131,10 +141,16 @@ def run_once(tick: Tick, elections: Ticks) -> None:
 
 
 class Runner:
-    """Claims jobs and does them, several at once."""
+    """Claims jobs and does them, several at once, but no more than `share` about one subject."""
 
-    def __init__(self, queue: JobQueue, handlers: Mapping[str, Handler], threads: int = THREADS) -> None:
-        self._queue, self._handlers, self._threads = queue, handlers, threads
+    def __init__(
+        self,
+        queue: JobQueue,
+        handlers: Mapping[str, Handler],
+        threads: int = THREADS,
+        share: int = SHARE,
+    ) -> None:
+        self._queue, self._handlers, self._threads, self._share = queue, handlers, threads, share
         self._in_hand: dict[str, Job] = {}
         self._wake, self._stopping = threading.Event(), threading.Event()
 
@@ -159,7 +175,9 @@ class Runner:
     def _take(self, pool: Executor) -> None:
         in_hand = list(self._in_hand.values())
         if len(in_hand) < self._threads:
-            for job in self._queue.claim(set(self._handlers), self._threads - len(in_hand), in_hand):
+            for job in self._queue.claim(
+                set(self._handlers), self._threads - len(in_hand), in_hand, self._share
+            ):
                 self._in_hand[job.id] = job
                 pool.submit(self._do, job)
 
@@ -171,6 +189,8 @@ class Runner:
     def _attempt(self, job: Job) -> None:
         try:
             outcome = self._handlers[job.kind](job)
+        except JobWaits as waits:
+            self._queue.wait(job, waits.seconds)
         except Exception as error:
             log.warning(
                 "job_attempt_failed", job=job.id, kind=job.kind, attempt=job.attempt, error=repr(error)
@@ -197,12 +217,15 @@ class Background:
         self._stop = threading.Event()
         ticks = [tick for tick in all_of(services) if not (apart and tick.elected)]
         elections = Ticks(services.database, new_id("job"))
-        self._runner = Runner(services.jobs, handlers(services))
+        self._runners = [
+            Runner(services.jobs, handlers(services)),
+            Runner(services.jobs, pictures(services), GENERATIONS, GENERATIONS // 2),
+        ]
         ticking = threading.Thread(
             target=run, args=(ticks, elections, self._stop.wait), name="ticks", daemon=True
         )
-        working = threading.Thread(target=self._runner.run, name="jobs", daemon=True)
-        self._threads = [ticking] if apart else [ticking, working]
+        working = [threading.Thread(target=runner.run, name="jobs", daemon=True) for runner in self._runners]
+        self._threads = [ticking] if apart else [ticking, *working]
 
     def start(self) -> None:
         for thread in self._threads:
@@ -211,7 +234,8 @@ class Background:
     def stop(self) -> None:
         """Ends after what is in hand; waits for it."""
         self._stop.set()
-        self._runner.stop()
+        for runner in self._runners:
+            runner.stop()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()

@@ -245,6 +245,11 @@ class Settings:
         _hosts,
         "Whence pictures are fetched that vendors answer with by address: hosts, by commas; `.example.com` is all below it.",
     )
+    sync_wait_seconds: int = _setting(
+        170,
+        _whole(1, 600),
+        "How long a call waits for pictures of a vendor that works by tasks; then it is told `still_running`.",
+    )
     blobs: str = _setting("", _blobs, "Where pictures are kept; default: `blobs` in `HOME`.")
     retention_days: int = _setting(30, _whole(1, 3650), "How long pictures and results are kept.")
     secret_key: str = _setting(

@@ -21,12 +21,14 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from rollout.api.compat import anthropic, chat, models, moderations, openai
+from rollout.api.native import generations as native_generations
 from rollout.api.native import images
 from rollout.blobs.files import FileBlobs
 from rollout.core.catalogue import Model, Usage
 from rollout.core.decisions import GENERATION
 from rollout.core.holds import Hold
 from rollout.core.images import Finished, Partial, Picture
+from rollout.core.jobs import Job, JobWaits
 from rollout.core.tenants import SCOPES, Mode, NewKey, Scope
 from rollout.core.wire import read_message, read_message_event, split_events
 from rollout.db.engine import Database
@@ -40,23 +42,30 @@ from rollout.providers.base import (
     MessageCall,
     MessageEvent,
     Messages,
+    Progress,
     Providers,
+    Tasks,
 )
 from rollout.providers.sandbox.images import SandboxImages
 from rollout.providers.sandbox.messages import SandboxMessages
+from rollout.providers.sandbox.tasks import SandboxTasks
 from rollout.providers.sandbox.works import Works
 from rollout.services.admission import Admission
 from rollout.services.analyze import Analyze
 from rollout.services.asking import Asking
+from rollout.services.breakers import Breakers
 from rollout.services.catalogue import InForce
 from rollout.services.changes import Changes
 from rollout.services.chat import Chat
 from rollout.services.evaluate import Evaluate
 from rollout.services.features import Features
 from rollout.services.generate import Generate
+from rollout.services.generation_jobs import KIND, GenerationJobs
+from rollout.services.generations import Generations
 from rollout.services.guardrails import Guardrails
 from rollout.services.ids import first_id
 from rollout.services.images import Images as StoredImages
+from rollout.services.jobs import JobQueue
 from rollout.services.joins import Joins
 from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
@@ -64,6 +73,7 @@ from rollout.services.models import Models
 from rollout.services.moderations import Moderations
 from rollout.services.refine import Refine
 from rollout.services.results import Results
+from rollout.services.routing import Routing
 from rollout.services.vendors import Vendors
 from rollout.services.workers import Workers
 from rollout.web import admission, pages, problems, requests
@@ -77,7 +87,7 @@ COST = 31_740
 """What USAGE comes to at the prices of gpt-image-2.5-flare, in micro-dollars."""
 IMAGE_MODEL = "gpt-image-2.5-flare"
 MESSAGE_MODEL = "claude-sonnet-5-5"
-LEASE, GRACE, RETENTION_DAYS = 120, 900, 30
+LEASE, GRACE, RETENTION_DAYS, SYNC_WAIT, FAILURES = 120, 900, 30, 170, 3
 
 
 def finished(count: int = 1, usage: Usage | None = USAGE) -> Finished:
@@ -112,7 +122,7 @@ class Vendor:
     """Answers both ports. `answers` are used up first: an exception is raised, a callable is called, else it is the answer.
 
     In `partials` an exception is raised where it stands. `closed` counts streams that were left. `works`: what a look-up finds by id,
-    an exception is raised.
+    an exception is raised. `seen`: what looks at tasks find, used up like `answers`.
     """
 
     answers: list[Any] = field(default_factory=list)
@@ -121,6 +131,9 @@ class Vendor:
     calls: list[ImageCall | MessageCall] = field(default_factory=list)
     closed: int = 0
     works: dict[str, Any] = field(default_factory=dict)
+    references: list[str] = field(default_factory=list)
+    seen: list[Any] = field(default_factory=list)
+    looks: list[str] = field(default_factory=list)
 
     def generate(self, call: ImageCall) -> Finished:
         answer = self._next(call)
@@ -132,6 +145,19 @@ class Vendor:
 
     def count_tokens(self, call: MessageCall) -> bytes:
         return self._next(call) or b'{"input_tokens":30}'
+
+    def submit(self, call: ImageCall, reference: str) -> str:
+        self.references.append(reference)
+        return self._next(call) or f"task_{len(self.references)}"
+
+    def look(self, call: ImageCall, task_id: str, reference: str) -> Progress | Finished:
+        self.looks.append(task_id)
+        seen = self.seen.pop(0) if self.seen else None
+        if isinstance(seen, Exception):
+            raise seen
+        if callable(seen):
+            seen = seen()
+        return finished(call.request.n, usage=None) if seen is None else seen
 
     @contextmanager
     def stream(self, call: Any) -> Iterator[Iterator[Any]]:
@@ -178,9 +204,13 @@ class OneVendor:
         self._vendor = vendor
         works = Works(clock)
         self._sandbox = SandboxImages(works, lambda _: None, 0), SandboxMessages(works, lambda _: None, 0)
+        self._tasks = SandboxTasks(self._sandbox[0], lambda _: None, 0)
 
     def images(self, model: Model, *, test: bool) -> tuple[str, Images]:
         return ("sandbox", self._sandbox[0]) if test else (model.vendor, self._vendor)
+
+    def tasks(self, model: Model, *, test: bool) -> tuple[str, Tasks]:
+        return ("sandbox", self._tasks) if test else (model.vendor, self._vendor)
 
     def messages(self, model: Model, *, test: bool) -> tuple[str, Messages]:
         return ("sandbox", self._sandbox[1]) if test else (model.vendor, self._vendor)
@@ -209,6 +239,7 @@ class Gateway:
         self.services = doors.wire(database, clock)
         self.new_id = ids_in_order(clock)
         self.meanwhile: list[Callable[[], object]] = []
+        self.works = True
         self.ledger = Ledger(
             database, lease_seconds=LEASE, grace_seconds=GRACE, new_id=self.new_id, sleep=lambda _: None
         )
@@ -228,9 +259,30 @@ class Gateway:
         changes = Changes(self.database)
         switches = doors.switches_of(self.database, changes, self.ledger, Workers(self.database))
         features = Features(self.database, old.state, switches, clock=self.clock)
-        analyze = Analyze(features, self.ledger, catalogue, providers, self.new_id, secret=doors.SECRET)
+        self.breakers = Breakers(self.clock, FAILURES)
+        routing = Routing(catalogue, features, self.breakers)
+        analyze = Analyze(features, self.ledger, routing, providers, self.new_id, secret=doors.SECRET)
         asking = Asking(analyze, self.places)
-        evaluate = Evaluate(self.database, asking)
+        evaluate, refine = Evaluate(self.database, asking), Refine(asking)
+        results = Results(self.blobs, self.new_id, secret=doors.SECRET, retention_days=RETENTION_DAYS)
+        queue = JobQueue(self.database, changes, self.new_id)
+        generations = Generations(self.database, changes, self.ledger, self.while_working)
+        generation_jobs = GenerationJobs(
+            self.database,
+            old.state,
+            features,
+            self.ledger,
+            queue,
+            catalogue,
+            providers,
+            self.blobs,
+            results,
+            refine,
+            evaluate,
+            self.new_id,
+            random=lambda: 0.5,
+            sleep=lambda _: None,
+        )
         self.services = SimpleNamespace(
             **{
                 **vars(old),
@@ -243,25 +295,32 @@ class Gateway:
                 "images": StoredImages(
                     self.database, self.blobs, doors.SECRET, self.clock, "https://gate.test"
                 ),
+                "breakers": self.breakers,
+                "routing": routing,
                 "analyze": analyze,
-                "chat": Chat(
-                    features, self.ledger, catalogue, providers, self.new_id, secret=doors.SECRET
-                ),
-                "moderations": Moderations(features, providers),
+                "chat": Chat(features, self.ledger, routing, providers, self.new_id, secret=doors.SECRET),
+                "moderations": Moderations(features, routing, providers),
                 "evaluate": evaluate,
                 "guardrails": Guardrails(self.database, retention_days=RETENTION_DAYS),
                 "generate": Generate(
                     features,
                     self.ledger,
                     Joins(self.database, self.while_waiting),
-                    catalogue,
+                    routing,
                     providers,
-                    Results(self.blobs, self.new_id, secret=doors.SECRET, retention_days=RETENTION_DAYS),
-                    Refine(asking),
+                    results,
+                    refine,
                     evaluate,
+                    generation_jobs,
+                    generations,
                     self.new_id,
                     secret=doors.SECRET,
+                    sync_wait=SYNC_WAIT,
                 ),
+                "draining": lambda: False,
+                "jobs": queue,
+                "generation_jobs": generation_jobs,
+                "generations": generations,
             }
         )
 
@@ -273,7 +332,7 @@ class Gateway:
         problems.install(app)
         pages.install(app)
         admission.install(app, self.places)
-        for routes in (openai, anthropic, chat, moderations, models, images):
+        for routes in (openai, anthropic, chat, moderations, models, images, native_generations):
             app.register_blueprint(routes.routes)
         return app
 
@@ -295,6 +354,29 @@ class Gateway:
     def while_waiting(self, _: float) -> None:
         """What happens while a retry waits for the first try: one of `meanwhile` at each look."""
         self.meanwhile.pop(0)()
+
+    def work(self) -> list[Any]:
+        """What is due of the jobs that make pictures, each done once; their outcomes, seconds for one that waits."""
+        return [self._carried_out(job) for job in self.services.jobs.claim({KIND}, 16)]
+
+    def _carried_out(self, job: Job) -> Any:
+        queue = self.services.jobs
+        try:
+            outcome = self.services.generation_jobs.carry_out(job)
+        except JobWaits as waits:
+            queue.wait(job, waits.seconds)
+            return waits.seconds
+        except LedgerUnavailable as error:
+            queue.fail(job, error)
+            return error
+        queue.finish(job, outcome)
+        return outcome["status"]
+
+    def while_working(self, seconds: float) -> None:
+        """Time passes for who waits for a job, and somebody does what is due."""
+        self.wait(seconds)
+        if self.works:
+            self.work()
 
     def holds(self) -> list[Hold]:
         """All holds, oldest first."""

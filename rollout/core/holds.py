@@ -65,6 +65,9 @@ Kind = Literal["reserve", "settle", "void", "slot", "late", "adjust", "topup", "
 OPEN: tuple[State, ...] = ("held", "dispatched", "unknown")
 """States that still reserve something."""
 
+ANSWERED = "the vendor answered"
+"""Why a hold in doubt was settled, where its owner did it after all."""
+
 SWEEPER, RECONCILER, LEDGER = "system:sweeper", "system:reconciler", "system:ledger"
 
 
@@ -206,6 +209,16 @@ class Hold:
         """When it became unknown, while nobody has found out anything since."""
         last = self.evidence[-1] if self.evidence else {}
         return last["at"] if last.get("to") == "unknown" else None
+
+    @property
+    def was_answered(self) -> bool:
+        """Whether, once settled, it was by the vendor's answer to its owner, in time or late."""
+        return self.resolution in (None, ANSWERED)
+
+    @property
+    def images(self) -> int:
+        """How many pictures it was settled for."""
+        return int((self.usage or {}).get("images", 0))
 
     @property
     def was_late(self) -> bool:
@@ -788,7 +801,7 @@ def _move(
 ) -> Reply:
     """The hold in its next state, and what that gives back or charges in each of its buckets."""
     in_doubt = to == "unknown" or hold.state in ("unknown", "void") or flag is not None
-    found = why or ("the vendor answered" if in_doubt else None)
+    found = why or (ANSWERED if in_doubt else None)
     moved = dataclasses.replace(hold, state=to, resolution=found, **changes)
     if found and in_doubt:
         moved = _with_evidence(moved, books.now, actor, found, to=to, flag=flag)

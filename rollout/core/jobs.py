@@ -2,7 +2,7 @@
 
     ready --claimed--> running --done--> done
       ^                   |
-      |                   +-- failed, or its lease passed: ready again; after the last attempt: dead
+      |                   +-- waits, failed, or its lease passed: ready again; after the last attempt: dead
       +---- replayed by a person ---- done, dead
 
 Times in UTC epoch seconds.
@@ -71,6 +71,14 @@ class JobFailed(Exception):
         self.outcome, self.retry_after, self.final = outcome, retry_after, final
 
 
+class JobWaits(Exception):
+    """There is nothing to do yet: the job is taken up again in so many seconds, and this was no attempt."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"waits for {seconds} s")
+        self.seconds = seconds
+
+
 def pause(attempt: int, random: float) -> int:
     """Seconds between a failed attempt (1, 2, ...) and the next; `random` in [0, 1).
 
@@ -79,20 +87,20 @@ def pause(attempt: int, random: float) -> int:
     return 1 + int(random * min(LONGEST_PAUSE, FIRST_PAUSE * 5 ** (attempt - 1)))
 
 
-def full(in_hand: Iterable[Job]) -> set[str]:
+def full(in_hand: Iterable[Job], share: int = SHARE) -> set[str]:
     """The subjects that have their share of `in_hand`."""
     return {
         subject
         for subject, jobs in Counter(job.subject for job in in_hand).items()
-        if subject and jobs >= SHARE
+        if subject and jobs >= share
     }
 
 
-def fair(due: Iterable[Job], in_hand: Sequence[Job], limit: int) -> list[Job]:
+def fair(due: Iterable[Job], in_hand: Sequence[Job], limit: int, share: int = SHARE) -> list[Job]:
     """At most `limit` of `due`, in their order, so that no subject gets more than its share with those `in_hand`."""
     chosen: list[Job] = []
     for job in due:
-        if len(chosen) < limit and job.subject not in full([*in_hand, *chosen]):
+        if len(chosen) < limit and job.subject not in full([*in_hand, *chosen], share):
             chosen.append(job)
     return chosen
 

@@ -13,8 +13,9 @@ N pictures fewer; tells a usage of that price |
 | `refine=KEY[:VALUE]`, `judge=KEY[:VALUE]` | does so when asked to rewrite this prompt, or to judge its picture; beside
 the keys above `score:0.3` |
 
-`deny=` belongs to the gate before the vendors and `progress=` to jobs: both are accepted and mean nothing
-here.
+| `progress=N` | of a vendor that works by tasks: is done after N looks at the task; `error=500:FAILURE`: the task fails |
+
+`deny=` belongs to the gate before the vendors: it is accepted and means nothing here.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from rollout.errors import InvalidRequest
 PREFIX = "sandbox:"
 MAX_SECONDS = 600.0
 _SWITCHES = ("drop", "hang", "malformed", "html", "json", "retired", "nousage")
-_FOREIGN = ("deny", "progress")
+_FOREIGN = ("deny",)
 _SECONDS = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)(ms|s)")
 _ERROR = re.compile(r"([45]\d\d)(?::([\w.-]{1,64}))?")
 _NUMBER = re.compile(r"\d{1,12}")
-_COUNTS = ("cut", "fewer", "cost")
+_COUNTS = ("cut", "fewer", "cost", "progress")
 _QUESTIONS = ("refine", "judge")
 _QUOTED = {"draft": "refine", "asked": "judge"}  # as services/prompts have it
 _SCORE = re.compile(r"0(?:\.\d{1,6})?|1(?:\.0{1,6})?")
@@ -58,6 +59,7 @@ class Steering:
     refuse: str | None = None
     flagged: str | None = None
     cut: int | None = None
+    progress: int | None = None
     fewer: int = 0
     cost: int | None = None
     drop: bool = False
@@ -128,5 +130,5 @@ def _unknown(message: str) -> InvalidRequest:
         message,
         param="prompt",
         remedy="Known: error=429[:code], slow=3s, takes=30s, refuse=category, flagged=input|output, drop, hang, cut=N, "
-        "malformed, html, json, retired, nousage, fewer=N, cost=usd_micro, refine=KEY[:VALUE], judge=KEY[:VALUE].",
+        "malformed, html, json, retired, nousage, fewer=N, cost=usd_micro, progress=N, refine=KEY[:VALUE], judge=KEY[:VALUE].",
     )

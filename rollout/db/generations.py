@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 
 import sqlalchemy as sa
 
@@ -22,6 +23,16 @@ def find(tx: Tx, generation_id: str) -> Generation | None:
 
 def of_hold(tx: Tx, tenant_id: str, hold_id: str) -> Generation | None:
     return _one(tx, generation.c.tenant_id == tenant_id, generation.c.hold_id == hold_id)
+
+
+def ids_of_holds(tx: Tx, keys: Collection[tuple[str, str]]) -> dict[str, str]:
+    """By hold's id, of those holds (tenant_id, id) that are a generation's."""
+    these = (
+        generation.c.tenant_id.in_(sorted({tenant_id for tenant_id, _ in keys})),
+        generation.c.hold_id.in_(sorted(hold_id for _, hold_id in keys)),
+    )
+    rows = tx.execute(sa.select(generation.c.hold_id, generation.c.id).where(*these)) if keys else ()
+    return {row.hold_id: row.id for row in rows}
 
 
 def _one(tx: Tx, *which: sa.ColumnElement[bool]) -> Generation | None:

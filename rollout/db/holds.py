@@ -11,7 +11,7 @@ from rollout.core.holds import OPEN, Hold, Line, State, StoredResult
 from rollout.core.kills import vendor_of
 from rollout.db.driver import Row, Statement, insert_many, select_many, update_many
 from rollout.db.engine import Tx
-from rollout.db.tables import hold
+from rollout.db.tables import hold, job
 
 HoldId = tuple[str, str]
 """(tenant_id, id)"""
@@ -36,18 +36,18 @@ def by_key(tx: Tx, keys: Collection[tuple[str, str]]) -> Statement:
 
 
 def each_once(rows: Iterable[Row]) -> list[Hold]:
-    found = [_hold(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
+    found = [of_row(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
     return list({one.id: one for one in found}.values())
 
 
 def get(tx: Tx, hold_id: str) -> Hold | None:
     row = tx.execute(sa.select(hold).where(hold.c.id == hold_id)).mappings().one_or_none()
-    return _hold(row) if row else None
+    return of_row(row) if row else None
 
 
 def of_request(tx: Tx, request_id: str) -> Hold | None:
     row = tx.execute(sa.select(hold).where(hold.c.request_id == request_id)).mappings().first()
-    return _hold(row) if row else None
+    return of_row(row) if row else None
 
 
 def page(
@@ -65,7 +65,7 @@ def page(
         query, newest_first = query.where(_IS_OPEN), sa.func.coalesce(hold.c.id, "").desc()
     if before is not None:
         query = query.where(hold.c.id < before)
-    return [_hold(row) for row in tx.execute(query.order_by(newest_first)).mappings()]
+    return [of_row(row) for row in tx.execute(query.order_by(newest_first)).mappings()]
 
 
 def added(tx: Tx, new: Sequence[Hold]) -> Statement:
@@ -83,7 +83,7 @@ def overdue(
     query = sa.select(hold).where(hold.c.lease_until <= now, hold.c.state.in_(states))
     if but:
         query = query.where(hold.c.model.not_in(sorted(but)))
-    return [_hold(row) for row in tx.execute(query.order_by(hold.c.lease_until).limit(limit)).mappings()]
+    return [of_row(row) for row in tx.execute(query.order_by(hold.c.lease_until).limit(limit)).mappings()]
 
 
 def renew(tx: Tx, ids: Collection[HoldId], until: int) -> None:
@@ -94,10 +94,24 @@ def renew(tx: Tx, ids: Collection[HoldId], until: int) -> None:
     _set(tx, alive, lease_until=until)
 
 
+def renew_left(tx: Tx, until: int, limit: int) -> int:
+    """Prolong that many leases, those that end first, of holds that an open job goes on with; how many it were."""
+    goes_on = sa.exists().where(
+        job.c.tenant_id == hold.c.tenant_id,
+        job.c.kind == "generation",
+        job.c.dedupe == hold.c.id,
+        sa.text("job.state in ('ready', 'running')"),
+    )
+    left = sa.select(hold.c.tenant_id, hold.c.id).where(
+        hold.c.lease_until < until, hold.c.state.in_(("held", "dispatched")), goes_on
+    )
+    return _set(tx, left.order_by(hold.c.lease_until).limit(limit), lease_until=until)
+
+
 def held(tx: Tx, switch: str, tenant_id: str | None) -> list[Hold]:
     """Those of the feature or vendor, for one tenant or all, of which nothing has left yet."""
     query = sa.select(hold).where(_IS_OPEN, hold.c.state == "held", *_behind(switch, tenant_id))
-    return [_hold(row) for row in tx.execute(query).mappings()]
+    return [of_row(row) for row in tx.execute(query).mappings()]
 
 
 def count_dispatched(tx: Tx, switch: str, tenant_id: str | None) -> int:
@@ -121,7 +135,7 @@ def all_open(tx: Tx) -> Iterator[Hold]:
     """Every hold that reserves something, by its state."""
     query = sa.select(hold).where(hold.c.state.in_(OPEN))
     for row in tx.execution_options(yield_per=1000).execute(query).mappings():
-        yield _hold(row)
+        yield of_row(row)
 
 
 def _behind(switch: str, tenant_id: str | None) -> list[sa.ColumnElement[bool]]:
@@ -162,7 +176,8 @@ def _values(one: Hold) -> dict[str, Any]:
     }
 
 
-def _hold(row: Mapping[str, Any] | sa.RowMapping) -> Hold:
+def of_row(row: Mapping[str, Any] | sa.RowMapping) -> Hold:
+    """The hold that a row of its table is."""
     return Hold(
         **{
             **row,

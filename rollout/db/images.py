@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
@@ -35,6 +36,18 @@ def of_generation(tx: Tx, tenant_id: str, generation_id: str) -> list[StoredImag
     mine = (image.c.tenant_id == tenant_id, image.c.generation_id == generation_id)
     query = sa.select(image).where(*mine).order_by(image.c.position)
     return [StoredImage(**row) for row in tx.execute(query).mappings()]
+
+
+def of_generations(tx: Tx, ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[StoredImage]]:
+    """By (tenant_id, generation_id)."""
+    mine = (
+        image.c.tenant_id.in_(sorted({tenant_id for tenant_id, _ in ids})),
+        image.c.generation_id.in_(sorted(generation_id for _, generation_id in ids)),
+    )
+    found = defaultdict[tuple[str, str], list[StoredImage]](list)
+    for row in tx.execute(sa.select(image).where(*mine).order_by(image.c.position)).mappings():
+        found[row["tenant_id"], row["generation_id"]].append(StoredImage(**row))
+    return found
 
 
 def find(tx: Tx, image_id: str) -> StoredImage | None:

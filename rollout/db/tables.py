@@ -670,7 +670,9 @@ generation_job = Table(
     metadata,
     Column("tenant_id", Id, primary_key=True),
     Column("generation_id", Id, primary_key=True),
-    Column("request", Json, nullable=False),  # what is sent, pictures by their sha256, and what its answer's headers say
+    Column(
+        "request", Json, nullable=False
+    ),  # what is sent, pictures by their sha256, and what its answer's headers say
     Column("progress", Integer, nullable=False),  # percent
     Column("task_id", String(200)),  # what the vendor calls it, where it works by tasks
     Column("task_at", BigInteger),  # when the vendor took it

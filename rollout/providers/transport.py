@@ -78,11 +78,18 @@ def open_line(settings: Settings, proxies: Mapping[str, str] | None = None, fetc
 
 
 def send(
-    line: Line, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+    line: Line,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes | None = None,
+    timeout: httpx2.Timeout | None = None,
 ) -> httpx2.Response:
-    """For wires without an SDK: the response, its body unread, so that what its head says is not lost with it. Raises NotSent,
-    OutcomeUnknown."""
-    request = line.client.build_request(method, url, content=body, headers=headers, timeout=line.answer)
+    """For wires without an SDK: the response, its body unread, so that what its head says is not lost with it. `timeout`: another
+    than the line's for whole answers. Raises NotSent, OutcomeUnknown."""
+    request = line.client.build_request(
+        method, url, content=body, headers=headers, timeout=timeout or line.answer
+    )
     try:
         return line.client.send(request, stream=True)
     except NEVER_SENT as error:

@@ -15,6 +15,8 @@ import structlog
 
 from rollout.core.decisions import Decision
 from rollout.core.evaluations import Evaluation, Judgements, evaluation_json
+from rollout.core.generation_jobs import Generated
+from rollout.core.uses import Generation
 from rollout.db import evaluations
 from rollout.db.engine import Database
 from rollout.services.asking import MODEL, Asking, Question, Skipped
@@ -26,12 +28,15 @@ log = structlog.get_logger()
 
 SECONDS = 15.0
 
+Ground = Decision | Generation
+"""By which feature, in which phase, the pictures were made: as it was decided, or written down."""
+
 
 class Evaluate:
     def __init__(self, database: Database, asking: Asking) -> None:
         self._database, self._asking, self._question = database, asking, Question(load("evaluate"), SECONDS)
 
-    def judged(self, call: Call, decision: Decision, work: Work, delivered: Delivered) -> Delivered:
+    def judged(self, call: Call, decision: Ground, work: Work, delivered: Delivered) -> Delivered:
         """The pictures with what Claude found of them, where that was asked for; never raises."""
         if not work.extensions.evaluate:
             return delivered
@@ -55,7 +60,17 @@ class Evaluate:
         with self._database.read() as tx:
             return evaluation_json(evaluations.of_generation(tx, tenant_id, generation_id))
 
-    def _judge(self, call: Call, decision: Decision, work: Work, delivered: Delivered) -> dict[str, Any]:
+    def extensions(self, made: Generated) -> dict[str, Any]:
+        """What came of the extensions that a generation was asked for with, by name, while that is known."""
+        body = made.hold.result.body if made.hold.result else {}
+        with self._database.read() as tx:
+            evaluation = evaluations.of_generation(tx, made.generation.tenant_id, made.generation.id)
+        found = {"refine_prompt": body["refine_prompt"]} if body.get("refine_prompt") else {}
+        if evaluation is not None or body.get("evaluate"):
+            found["evaluate"] = evaluation_json(evaluation)
+        return found
+
+    def _judge(self, call: Call, decision: Ground, work: Work, delivered: Delivered) -> dict[str, Any]:
         found = Evaluation(
             tenant_id=work.tenant_id,
             generation_id=work.generation_id,

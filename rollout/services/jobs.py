@@ -21,7 +21,7 @@ from typing import Any
 import structlog
 
 from rollout.core.audit import Actor
-from rollout.core.jobs import STATES, Job, JobFailed, State, fair, full, job_json, pause
+from rollout.core.jobs import SHARE, STATES, Job, JobFailed, State, fair, full, job_json, pause
 from rollout.db import jobs
 from rollout.db.engine import Database, Tx
 from rollout.errors import Conflict, InvalidRequest, NotFound
@@ -83,8 +83,11 @@ class JobQueue:
 
     # -- for who does it -----------------------------------------------------------------------------------------------
 
-    def claim(self, kinds: Collection[str], limit: int, in_hand: Sequence[Job] = ()) -> list[Job]:
-        """Take at most `limit` jobs that are due, longest waiting first; `in_hand`: what this process is at already.
+    def claim(
+        self, kinds: Collection[str], limit: int, in_hand: Sequence[Job] = (), share: int = SHARE
+    ) -> list[Job]:
+        """Take at most `limit` jobs that are due, longest waiting first; `in_hand`: what this process is at already, of which no
+        subject gets more than its `share`.
 
         A job whose last attempt was abandoned is dead instead.
         """
@@ -93,9 +96,9 @@ class JobQueue:
                 return []
         with self._database.write() as tx:
             now = self._database.now(tx)
-            due = jobs.lock_due(tx, kinds, now, LOOKED_AT, but=full(in_hand))
+            due = jobs.lock_due(tx, kinds, now, LOOKED_AT, but=full(in_hand, share))
             dead = [_ended(job, "dead", now, last_error=_ABANDONED) for job in due if job.is_spent]
-            mine = fair((job for job in due if not job.is_spent), in_hand, limit)
+            mine = fair((job for job in due if not job.is_spent), in_hand, limit, share)
             claimed = [self._claimed(job, now) for job in mine]
             for job in (*dead, *claimed):
                 jobs.put(tx, job)
@@ -114,6 +117,13 @@ class JobQueue:
         with self._database.write() as tx:
             done = _ended(job, "done", self._database.now(tx), outcome=outcome)
             return self._report(tx, job, done)
+
+    def wait(self, job: Job, seconds: int) -> bool:
+        """There was nothing to do yet: it is taken up again then, and this was no attempt. False as with `finish`."""
+        with self._database.write() as tx:
+            later = self._database.now(tx) + seconds
+            again = dataclasses.replace(job, state="ready", lease=None, run_at=later, attempt=job.attempt - 1)
+            return self._report(tx, job, again)
 
     def fail(self, job: Job, error: Exception) -> bool:
         """This attempt came to nothing: there is another after a pause, or the job is dead. False as with `finish`."""

@@ -31,7 +31,7 @@ import structlog
 from rollout.core.alerts import event_data, event_type
 from rollout.core.audit import Actor
 from rollout.core.catalogue import Cost, OnUnknown
-from rollout.core.decisions import ANALYSIS, TenantFacts
+from rollout.core.decisions import ANALYSIS, GENERATION, TenantFacts
 from rollout.core.holds import (
     LEDGER,
     OPEN,
@@ -67,7 +67,7 @@ from rollout.core.meters import (
     open_bucket,
 )
 from rollout.core.outcomes import outcome
-from rollout.db import alerts, entries, holds, ledger, meters
+from rollout.db import alerts, entries, generations, holds, ledger, meters
 from rollout.db.engine import Database, Tx
 from rollout.errors import Conflict, InvalidRequest, LedgerUnavailable, NotFound, QuotaExceeded
 from rollout.providers.base import PortError
@@ -85,6 +85,9 @@ log = structlog.get_logger()
 Emit = Callable[[Tx, int, Sequence[Event]], None]
 """(tx, now, events): tells those who want to know, if and when the transaction commits."""
 
+AlsoOf = Callable[[Tx, str, int], None]
+"""(tx, hold_id, now): writes rows that commit with a reserve."""
+
 Doubt = Callable[[Tx, int, Hold], None]
 """(tx, now, hold): leaves a job that asks the vendor of a hold that became unknown, if and when the transaction commits."""
 
@@ -97,7 +100,7 @@ OUTCOME_PAUSES = (0.1, 0.5, 2.0)
 
 
 NOBODY = Caller("")
-SWEPT_AT_ONCE = 100
+SWEPT_AT_ONCE, RENEWED_AT_ONCE = 100, 1_000
 REMEMBERED_METERS, REMEMBERED_BUCKETS = 10_000, 50_000
 
 
@@ -156,21 +159,44 @@ class Ledger:
     # -- one piece of work ---------------------------------------------------------------------------------------------
 
     @contextmanager
-    def hold(
-        self, request: HoldRequest, *, also: Callable[[Tx, str, int], None] | None = None
-    ) -> Iterator[Held]:
+    def hold(self, request: HoldRequest, *, also: AlsoOf | None = None) -> Iterator[Held]:
         """Reserve for the length of the block; `also(tx, hold_id, now)` writes rows that commit with the reserve.
 
         Raises InsufficientQuota or RateLimitExceeded (members `limit`, `violated_policies`, `resets_at`), RequestInProgress,
         IdempotencyKeyReused, OutcomeUnknown, ResultPurged, FeatureKilled, FeatureNotEnabled, UpstreamUnavailable (the vendor is
         switched off), LedgerUnavailable.
         """
+        with self._reserved(request, also) as held:
+            if held.replay is not None:
+                yield held
+                return
+            with _left(held):
+                yield held
+
+    def reserve(self, request: HoldRequest, *, also: AlsoOf | None = None) -> Held:
+        """Reserve for work that a job will `take_up`. Raises as `hold`."""
+        with self._reserved(dataclasses.replace(request, dispatch=False), also) as held:
+            return held
+
+    @contextmanager
+    def take_up(self, hold: Hold, switches: tuple[str, ...]) -> Iterator[Held]:
+        """Go on with the work of a hold that was left open; `switches` as in its request.
+
+        A hold that could not be dispatched because the books were away is left as it is, for another try.
+        """
+        with self._owning((hold.tenant_id, hold.id)):
+            held = Held(self, hold, hold.created_at, (), switches=switches)
+            with _left(held):
+                yield held
+
+    @contextmanager
+    def _reserved(self, request: HoldRequest, also: AlsoOf | None) -> Iterator[Held]:
         self._denials.check(request)
         releases = self._denials.releases(request.tenant_id)
         hold_id = self._new_id("hold")
         operation = Reserve(hold_id, request, self.lease_seconds)
         rows: Also | None = None if also is None else lambda tx, now: also(tx, hold_id, now)
-        with self._owned(operation):
+        with self._owning((request.tenant_id, hold_id)):
             reply, now = self._persist(operation, request.feature, rows, RESERVE_PAUSES)
             if self._unanswered:
                 with self._lock:
@@ -180,14 +206,8 @@ class Ledger:
             hold = _hold_of(reply)
             if hold.id != hold_id:
                 yield Held(self, hold, now, reply.limits, replay=hold.result)
-                return
-            held = Held(self, hold, now, reply.limits, switches=request.switches)
-            try:
-                yield held
-            except BaseException as error:
-                held.leave(error)
-                raise
-            held.leave(None)
+            else:
+                yield Held(self, hold, now, reply.limits, switches=request.switches)
 
     def limits(self, facts: TenantFacts, caller: Caller = NOBODY) -> list[Limit]:
         """The tenant's own limits, and those of this caller, as they stand; a window that nobody has used yet counts 0."""
@@ -217,6 +237,14 @@ class Ledger:
         if own:
             with self._database.write() as tx:
                 holds.renew(tx, own, self._database.now(tx) + self.lease_seconds)
+
+    def renew_queued(self) -> None:
+        """Prolong the leases of holds that a job goes on with, however long the queue is; to be called every third of a lease."""
+        renewed = RENEWED_AT_ONCE
+        while renewed == RENEWED_AT_ONCE:
+            with self._database.write() as tx:
+                until = self._database.now(tx) + self.lease_seconds
+                renewed = holds.renew_left(tx, until, RENEWED_AT_ONCE)
 
     def sweep(self, limit: int = 500) -> Swept:
         """End what dead processes left: held becomes void, dispatched becomes unknown. Oldest first, at most `limit`."""
@@ -330,6 +358,12 @@ class Ledger:
         ]
         return sum(reply.moved for reply in self._apply(tx, operations, now).replies)
 
+    def cancel(self, tx: Tx, hold: Hold, actor: str, now: int) -> bool:
+        """In a transaction that cancels its work: lock the hold, and void it if nothing was sent yet; whether it was voided."""
+        operation = Void(hold.tenant_id, hold.id, actor, "cancelled", of=("held",))
+        (reply,) = self._apply(tx, [operation], now).replies
+        return reply.moved
+
     def running(self, tx: Tx, switch: str, tenant_id: str | None) -> int:
         """How many holds of the feature or vendor are dispatched."""
         return holds.count_dispatched(tx, switch, tenant_id)
@@ -439,7 +473,7 @@ class Ledger:
         replies, rows = decide(operations, by_id, locked.gates, buckets, locked.holds, now)
         self.write(tx, rows, by_id)
         moved = [reply.hold for reply in replies if reply.moved and reply.hold is not None]
-        self._emit(tx, now, [Event(*told) for told in map(outcome, moved) if told])
+        self._emit(tx, now, _outcomes(tx, moved))
         learned = {tenant_id: (number, live[tenant_id]) for tenant_id, number in revisions.items()}
         return _Applied(replies, now, learned, [bucket.key for bucket in unseen])
 
@@ -485,9 +519,8 @@ class Ledger:
         return after
 
     @contextmanager
-    def _owned(self, reserve: Reserve) -> Iterator[None]:
-        """From before the hold is made, so that none is taken back while its caller still tries."""
-        key = (reserve.tenant_id, reserve.hold_id)
+    def _owning(self, key: tuple[str, str]) -> Iterator[None]:
+        """From before a hold is made, so that none is taken back while its caller still tries."""
         with self._lock:
             self._own.add(key)
         try:
@@ -516,18 +549,19 @@ class Held:
     ) -> None:
         self.id, self.now, self.limits, self.replay = hold.id, now, limits, replay
         self._ledger, self._hold, self._switches = ledger, hold, switches
-        self._dispatched = hold.state == "dispatched"
+        self._dispatched = hold.state != "held"
         self._done = replay is not None
         self.upstream_id: str | None = None
 
-    def dispatch(self) -> None:
-        """Say that the call is about to leave; when this raises, it must not.
+    def dispatch(self) -> bool:
+        """Say that the call is about to leave; when this raises, it must not. False when that had been said before, perhaps by this
+        very call: then somebody may have sent it.
 
         Raises FeatureKilled, FeatureNotEnabled, UpstreamUnavailable (the vendor is switched off), LedgerUnavailable (also when
         the reservation has lapsed).
         """
         if self._done or self._dispatched:
-            return
+            return False
         hold = self._hold
         operation = Dispatch(
             hold.tenant_id, hold.id, hold.feature, self._ledger.lease_seconds, self._switches
@@ -535,6 +569,11 @@ class Held:
         reply, _ = self._ledger._persist(operation, hold.feature, pauses=RESERVE_PAUSES)
         _hold_of(reply)
         self._dispatched = True
+        return reply.moved
+
+    def let_go(self) -> None:
+        """Somebody else goes on: leave it as it is."""
+        self._done = True
 
     def settle(
         self,
@@ -623,6 +662,17 @@ class Held:
         return {"hold": self.id, "tenant": self._hold.tenant_id}
 
 
+@contextmanager
+def _left(held: Held) -> Iterator[None]:
+    """End, after the block, what it left open."""
+    try:
+        yield
+    except BaseException as error:
+        held.leave(error)
+        raise
+    held.leave(None)
+
+
 def _why(error: BaseException | None) -> str:
     if error is None:
         return "left without an outcome"
@@ -708,6 +758,13 @@ def _ids(operations: Sequence[Operation]) -> set[holds.HoldId]:
 def _keys(operations: Sequence[Operation]) -> set[tuple[str, str]]:
     reserves = [operation.request for operation in operations if isinstance(operation, Reserve)]
     return {(request.tenant_id, request.idem_key) for request in reserves if request.idem_key}
+
+
+def _outcomes(tx: Tx, moved: Sequence[Hold]) -> list[Event]:
+    """What became of generations, to be told to webhooks. A result says whose it is; without one it is looked up."""
+    nameless = [hold for hold in moved if hold.feature == GENERATION and hold.state in ("void", "unknown")]
+    ids = generations.ids_of_holds(tx, [(hold.tenant_id, hold.id) for hold in nameless])
+    return [Event(*told) for hold in moved if (told := outcome(hold, ids.get(hold.id)))]
 
 
 def _states(state: str | None) -> tuple[State, ...] | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from rollout.core.catalogue import Model
 from rollout.core.moderations import VENDOR
 from rollout.delivery.fetch import Fetch
-from rollout.providers.base import Chats, Images, LookUp, Messages, Moderations, NotSent, Tasks
+from rollout.providers.base import Chats, Images, Lists, LookUp, Messages, Moderations, NotSent, Tasks
 from rollout.services.breakers import Breakers, Watched
 from rollout.settings import Settings
 
@@ -42,6 +42,7 @@ class Sandboxes:
     messages: Messages
     chats: Chats
     moderations: Moderations
+    tasks: Tasks
 
 
 class Wired:
@@ -53,11 +54,13 @@ class Wired:
         ports: Mapping[tuple[str, str], Any],
         sandbox: Sandboxes,
         look_ups: Mapping[str, LookUp],
+        lists: Mapping[str, Lists] | None = None,
         *,
         stands_in: bool,
     ) -> None:
-        """Args: `ports` by vendor and wire, `look_ups` by vendor."""
-        self._ports, self._sandbox, self._look_ups, self._stands_in = ports, sandbox, look_ups, stands_in
+        """Args: `ports` by vendor and wire, `look_ups` and `lists` by vendor."""
+        self._ports, self._sandbox, self._stands_in = ports, sandbox, stands_in
+        self._look_ups, self._lists = look_ups, lists or {}
 
     def images(self, model: Model, *, test: bool) -> tuple[str, Images]:
         return self._port(model, self._sandbox.images, test=test)
@@ -66,7 +69,7 @@ class Wired:
         return self._port(model, self._sandbox.messages, test=test)
 
     def tasks(self, model: Model, *, test: bool) -> tuple[str, Tasks]:
-        raise NotSent("no vendor of tasks")
+        return self._port(model, self._sandbox.tasks, test=test)
 
     def chats(self, model: Model, *, test: bool) -> tuple[str, Chats]:
         return self._port(model, self._sandbox.chats, test=test)
@@ -76,6 +79,9 @@ class Wired:
 
     def answers(self, model: Model) -> bool:
         return self._stands_in or (model.vendor, model.wire) in self._ports
+
+    def lists(self) -> Mapping[str, Lists]:
+        return self._lists
 
     def look_ups(self, vendor: str) -> LookUp | None:
         return self._look_ups.get(vendor)
@@ -106,6 +112,9 @@ class Disconnected:
     def answers(self, model: Model) -> bool:
         return False
 
+    def lists(self) -> Mapping[str, Lists]:
+        return {}
+
     def look_ups(self, vendor: str) -> LookUp | None:
         return None
 
@@ -119,14 +128,17 @@ def connect(
     from rollout.providers.sandbox.images import SandboxImages
     from rollout.providers.sandbox.messages import SandboxMessages
     from rollout.providers.sandbox.moderations import SandboxModerations
+    from rollout.providers.sandbox.tasks import SandboxTasks
     from rollout.providers.sandbox.works import Works
 
     hang_seconds, works = settings.upstream_read_seconds, Works(time.time)
+    images = SandboxImages(works, time.sleep, hang_seconds)
     sandbox = Sandboxes(
-        SandboxImages(works, time.sleep, hang_seconds),
+        images,
         SandboxMessages(works, time.sleep, hang_seconds),
         SandboxChats(works, time.sleep, hang_seconds),
         SandboxModerations(time.sleep, hang_seconds),
+        SandboxTasks(images, time.sleep, hang_seconds),
     )
     look_ups: dict[str, LookUp] = {SANDBOX: works}
     if settings.sandbox_url:
@@ -134,12 +146,14 @@ def connect(
 
         look_ups |= dict.fromkeys(VENDORS, DistantWorks(settings.sandbox_url))
     breakers = breakers or Breakers(time.time, settings.breaker_failures)
-    ports = {} if settings.sandbox == "on" else _ports(settings, proxies or {}, breakers)
-    return Wired(ports, sandbox, look_ups, stands_in=settings.sandbox != "off")
+    bare = {} if settings.sandbox == "on" else _ports(settings, proxies or {})
+    ports = {which: Watched(port, which[0], breakers) for which, port in bare.items()}
+    lists = {vendor: port for (vendor, _), port in bare.items() if isinstance(port, Lists)}
+    return Wired(ports, sandbox, look_ups, lists, stands_in=settings.sandbox != "off")
 
 
-def _ports(settings: Settings, proxies: Mapping[str, str], breakers: Breakers) -> dict[tuple[str, str], Any]:
-    """By vendor and wire; the wires of a vendor share its line and its breaker."""
+def _ports(settings: Settings, proxies: Mapping[str, str]) -> dict[tuple[str, str], Any]:
+    """By vendor and wire; the wires of a vendor share its line."""
     found = {}
     for vendor, wires in VENDORS.items():
         key, url = getattr(settings, f"{vendor}_api_key"), getattr(settings, f"{vendor}_base_url")
@@ -148,8 +162,7 @@ def _ports(settings: Settings, proxies: Mapping[str, str], breakers: Breakers) -
 
             fetch = Fetch(url, settings.upstream_picture_hosts.split(","))
             line = open_line(settings, proxies, fetch)
-            for wire, build in wires.items():
-                found[vendor, wire] = Watched(build(line, key or _NO_KEY, url), vendor, breakers)
+            found.update({(vendor, wire): build(line, key or _NO_KEY, url) for wire, build in wires.items()})
     return found
 
 
@@ -193,6 +206,12 @@ def _xai(line: Line, key: str, url: str) -> Images:
     return XaiImages(key, url or XAI, line)
 
 
+def _midjourney(line: Line, key: str, url: str) -> Tasks:
+    from rollout.providers.midjourney import MidjourneyTasks
+
+    return MidjourneyTasks(key, url or COMETAPI, line)
+
+
 def _gemini(line: Line, key: str, url: str) -> Images:
     from rollout.providers.gemini import GeminiImages
 
@@ -215,7 +234,11 @@ VENDORS: Mapping[str, Mapping[str, Build]] = {
     "gemini": {"gemini": _gemini},
     "bedrock": {"nova": _nova},
     "xai": {"xai": _xai, "openai_chat": _chats(XAI)},
-    "cometapi": {"openai_images": _images(COMETAPI, "/v1"), "openai_chat": _chats(COMETAPI, "/v1")},
+    "cometapi": {
+        "openai_images": _images(COMETAPI, "/v1"),
+        "openai_chat": _chats(COMETAPI, "/v1"),
+        "midjourney": _midjourney,
+    },
     "llama": {"openai_chat": _chats()},
     "compatible": {"openai_images": _images(), "openai_chat": _chats()},
 }

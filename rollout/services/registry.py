@@ -32,6 +32,8 @@ from rollout.services.flag_push import FlagPushes
 from rollout.services.flag_tokens import FlagTokens
 from rollout.services.flags import Flags
 from rollout.services.generate import Generate
+from rollout.services.generation_jobs import GenerationJobs
+from rollout.services.generations import Generations
 from rollout.services.grants import Grants
 from rollout.services.guardrails import Guardrails
 from rollout.services.images import Images
@@ -41,8 +43,8 @@ from rollout.services.keys import Keys
 from rollout.services.ledger import Ledger
 from rollout.services.meters import Meters
 from rollout.services.models import Models
-from rollout.services.moves import Moves
 from rollout.services.moderations import Moderations
+from rollout.services.moves import Moves
 from rollout.services.overview import Overview
 from rollout.services.plans import Plans
 from rollout.services.product_tables import ProductTables
@@ -84,9 +86,9 @@ class Services:
     catalogue_rows: CatalogueRows
     moves: Moves
     providers: Providers
+    breakers: Breakers
     tenants: Tenants
     keys: Keys
-    breakers: Breakers
     tokens: Tokens
     flag_tokens: FlagTokens
     flag_answers: FlagAnswers
@@ -117,6 +119,8 @@ class Services:
     simulations: Simulations
     workers: Workers
     generate: Generate
+    generation_jobs: GenerationJobs
+    generations: Generations
     analyze: Analyze
     tasks: Tasks
     product_tables: ProductTables

@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,9 +33,9 @@ from rollout.services.calls import Told
 from rollout.services.guardrails import noted
 from rollout.services.ids import NewId
 from rollout.services.ledger import Held
+from rollout.services.writer import Also
 
-Record = Callable[[Tx, Sequence[StoredImage]], None]
-"""(tx, pictures): writes the rows by which pictures have an owner."""
+WITHHELD = "The feature was switched off while this was made; it is charged but not delivered."
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,10 @@ class Results:
         return {**work.headers, "x-rollout-feedback": handle}
 
     def settle(
-        self, work: Work, held: Held, told: Told, finished: Finished, *, record: Record = images.add
+        self, work: Work, held: Held, told: Told, finished: Finished, *, also: Also | None = None
     ) -> Delivered:
-        """Keep the pictures, charge the work, and write both down in one transaction. Raises Fault for what is no picture."""
+        """Keep the pictures, charge the work, and write both down in one transaction, and what `also` writes. Raises Fault for what
+        is no picture."""
         held.upstream_id = finished.vendor_request_id or held.upstream_id
         expires_at = held.now + self._retention
         kept = [
@@ -105,7 +106,9 @@ class Results:
         result = StoredResult(200, told.headers, _result_body(work, finished, kept, expires_at))
 
         def own(tx: Tx, now: int) -> None:
-            record(tx, [dataclasses.replace(image, created_at=now) for image in kept])
+            images.add(tx, [dataclasses.replace(image, created_at=now) for image in kept])
+            if also is not None:
+                also(tx, now)
 
         cost = actual_image_cost(work.model, work.request, finished)
         actual = Actual(cost, len(kept), _usage(finished.usage), held.upstream_id)
@@ -121,11 +124,18 @@ class Results:
             yield
         except Refused as refused:
             self._settle_failure(
-                work, held, refused, StoredResult(400, work.headers, {"category": refused.category})
+                work,
+                held,
+                refused,
+                StoredResult(
+                    400, work.headers, {"generation": work.generation_id, "category": refused.category}
+                ),
             )
             raise
         except NoPicture as nothing:
-            self._settle_failure(work, held, nothing, StoredResult(502, work.headers, {}))
+            self._settle_failure(
+                work, held, nothing, StoredResult(502, work.headers, {"generation": work.generation_id})
+            )
             raise
 
     def replayed(self, tenant_id: str, result: StoredResult, told: Told) -> Delivered:

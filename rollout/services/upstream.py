@@ -100,12 +100,17 @@ def outcome(decision: Decision) -> Iterator[Outcome]:
         error.members.setdefault("decision_id", found.decision_id)
         raise
     except PortError as error:
-        raise _told(_explained(error, found), found) from error
+        raise explained(error, found) from error
     except Exception as error:
         if found.hold_id is None:
             raise
         log.exception("work_failed_after_dispatch", hold=found.hold_id, error=repr(error))
         raise _told(_unknown(found), found) from error
+
+
+def explained(error: PortError | RolloutError, found: Outcome) -> RolloutError:
+    """What a vendor's error means to the caller; an error of ours as it is."""
+    return error if isinstance(error, RolloutError) else _told(_explained(error, found), found)
 
 
 def refusal(category: str, headers: Mapping[str, str]) -> ContentRefused:

@@ -8,12 +8,15 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from flask import Response, request
 
 from rollout.errors import LedgerUnavailable, RolloutError
 from rollout.web.arrival import caller_gone
 from rollout.web.wired import services
+
+T = TypeVar("T")
 
 LOOK_SECONDS = 1.0
 LOOKS_PER_BEAT = 10
@@ -43,6 +46,21 @@ def revisions(check: Callable[[], object]) -> Iterator[int | None]:
                 return
             yield None if found is snapshot else found.revision
             snapshot, looks = found, 0
+
+    return run()
+
+
+def while_wanted(parts: Iterable[T], check: Callable[[], object]) -> Iterator[T]:
+    """`parts` until this process drains, the caller is gone, or `check`, which is asked after each of them, refuses. To be called
+    within the request; runs on without it."""
+    wired, gone = services(), caller_gone()
+    _lose_patience()
+
+    def run() -> Iterator[T]:
+        for part in parts:
+            yield part
+            if wired.draining() or gone() or not _passes(check):
+                return
 
     return run()
 

@@ -1,0 +1,66 @@
+"""Pictures by tasks without a vendor: a task is done after so many looks at it, as its prompt says.
+
+Tasks are remembered in memory; one that another process began begins anew here, with nobody the poorer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+
+from rollout.core.images import Finished
+from rollout.core.steering import Steering
+from rollout.providers.base import Fault, ImageCall, Progress
+from rollout.providers.sandbox.faults import Sleep, steering_of, suffer
+from rollout.providers.sandbox.images import SandboxImages
+
+LOOKS = 2
+"""Looks before a task is done, unless `progress=` says otherwise."""
+
+FAILURE = "FAILURE"
+"""The code of `error=500:FAILURE`: the task is taken, and fails."""
+
+_KEPT = 10_000
+
+
+class Looks:
+    """How often each of the latest tasks was looked at."""
+
+    def __init__(self) -> None:
+        self._counts: OrderedDict[str, int] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def percent(self, task_id: str, steering: Steering) -> int | None:
+        """How far the task has come at this look; None when it is over."""
+        steps = LOOKS if steering.progress is None else steering.progress
+        with self._lock:
+            count = self._counts[task_id] = self._counts.pop(task_id, 0) + 1
+            while len(self._counts) > _KEPT:
+                self._counts.popitem(last=False)
+        return 100 * count // (steps + 1) if count <= steps else None
+
+
+class SandboxTasks:
+    """The port `Tasks`. `hang_seconds` bounds what `hang` may take."""
+
+    def __init__(self, images: SandboxImages, sleep: Sleep, hang_seconds: float) -> None:
+        self._images, self._sleep, self._hang_seconds = images, sleep, hang_seconds
+        self._looks = Looks()
+
+    def submit(self, call: ImageCall, reference: str) -> str:
+        steering = steering_of(call.request.prompt)
+        if steering.code != FAILURE:
+            suffer(steering, self._sleep, self._hang_seconds, streaming=False)
+        if steering.refuse or steering.flagged == "input":
+            self._images.make(call, steering)
+        return f"sandbox_{hashlib.sha256(reference.encode()).hexdigest()[:24]}"
+
+    def look(self, call: ImageCall, task_id: str, reference: str) -> Progress | Finished:
+        steering = steering_of(call.request.prompt)
+        percent = self._looks.percent(task_id, steering)
+        if percent is not None:
+            return Progress(percent)
+        if steering.code == FAILURE:
+            raise Fault("the sandbox was told to fail", status=500, vendor_request_id=task_id)
+        return self._images.make(call, steering)
