@@ -193,11 +193,9 @@ class CatalogueChecks:
         found = {"retires_at": ends, "days": days, "tenants": tenants}
         self._keep(tx, now, Finding(model.vendor, model.name, "retiring", found))
         told = {"model": model.name, "retires_at": ends, "days": days, "successor": model.successor}
-        self._events.emit_all(
-            tx,
-            now,
-            [Event("model.retiring", tenant, {**told, "tenant": tenant}) for tenant in tenants or [None]],
-        )
+        whom: list[str | None] = [*tenants] or [None]
+        events = [Event("model.retiring", tenant, {**told, "tenant": tenant}) for tenant in whom]
+        self._events.emit_all(tx, now, events)
         log.warning("model_retiring", vendor=model.vendor, tenants=len(tenants), **told)
 
 
