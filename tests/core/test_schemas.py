@@ -1,6 +1,6 @@
 import pytest
 
-from rollout.core.schemas import example
+from rollout.core.schemas import check, example, faults
 
 ADDRESS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 
@@ -48,3 +48,49 @@ def test_a_schema_that_refers_to_itself_ends():
         "properties": {"next": {"$ref": "#"}, "all": {"type": "array", "items": {"$ref": "#"}}},
     }
     assert "next" in example(node)
+
+
+def test_what_is_known_fills_the_properties_of_that_name_where_it_fits():
+    schema = {
+        "type": "object",
+        "properties": {
+            "summary": {"type": "string"},
+            "labels": {"type": "array", "items": {"type": "string"}},
+        },
+    }
+    known = {"summary": [7, "a fox"], "labels": [[1], ["x"]], "other": ["never"]}
+    assert example(schema, known) == {"summary": "a fox", "labels": ["x"]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "fits", "does_not"),
+    [
+        ({"type": "string"}, ["", "a"], [1, None, True]),
+        ({"type": "integer"}, [0, -3, 4.0], [0.5, "1", True]),
+        ({"type": "number"}, [0, 0.5], ["1", False]),
+        ({"type": "boolean"}, [True], [1, "true"]),
+        ({"type": ["null", "string"]}, [None, "a"], [1]),
+        ({"enum": ["a", None]}, ["a", None], ["b"]),
+        ({"const": 1}, [1], [2]),
+        ({"anyOf": [{"type": "null"}, {"enum": ["a"]}]}, [None, "a"], ["b", 1]),
+        ({"type": "array", "items": {"type": "string"}}, [[], ["a"]], [["a", 1], "a"]),
+        ({**ADDRESS, "additionalProperties": False}, [{"city": "Ulm"}], [{}, {"city": "Ulm", "zip": 1}]),
+    ],
+)
+def test_a_value_fits_a_schema_or_the_fault_is_told(schema, fits, does_not):
+    for value in fits:
+        assert list(faults(schema, value)) == []
+    for value in does_not:
+        assert list(faults(schema, value))
+
+
+@pytest.mark.parametrize(
+    "schema", ["object", None, [], {"type": "thing"}, {"type": {}}, {"properties": [1]}, {"items": 3}]
+)
+def test_what_is_no_schema_is_told(schema):
+    with pytest.raises(ValueError, match=r"schema|type|properties"):
+        check(schema)
+
+
+def test_a_schema_without_surprises_passes():
+    check({"type": "object", "properties": {"a": {"type": ["null", "array"], "items": {}}, "b": True}})
