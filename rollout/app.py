@@ -55,6 +55,7 @@ from rollout.services.analyze import Analyze
 from rollout.services.asking import Asking
 from rollout.services.audit import AuditLog
 from rollout.services.breakers import Breakers
+from rollout.services.catalogue_checks import CatalogueChecks
 from rollout.services.catalogue_rows import CatalogueRows
 from rollout.services.change_requests import ChangeRequests
 from rollout.services.changes import Changes
@@ -205,6 +206,7 @@ def build(
         ledger=ledger,
         catalogue=catalogue,
         catalogue_rows=CatalogueRows(database, changes),
+        catalogue_checks=CatalogueChecks(database, changes, catalogue, vendors, events, new_id),
         moves=Moves(changes, plans, change_requests),
         providers=vendors,
         breakers=breakers,

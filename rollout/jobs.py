@@ -100,6 +100,7 @@ def all_of(services: Services) -> list[Tick]:
         Tick("answers", 600, services.tasks.purge),
         Tick("products", 3_600, services.product_tables.purge),
         Tick("verify", 600, services.verifications.nightly),
+        Tick("models", 21_600, services.catalogue_checks.tick),
     ]
 
 

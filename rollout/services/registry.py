@@ -15,6 +15,7 @@ from rollout.services.analyze import Analyze
 from rollout.services.audit import AuditLog
 from rollout.services.breakers import Breakers
 from rollout.services.catalogue import InForce
+from rollout.services.catalogue_checks import CatalogueChecks
 from rollout.services.catalogue_rows import CatalogueRows
 from rollout.services.change_requests import ChangeRequests
 from rollout.services.changes import Changes
@@ -84,6 +85,7 @@ class Services:
     ledger: Ledger
     catalogue: InForce
     catalogue_rows: CatalogueRows
+    catalogue_checks: CatalogueChecks
     moves: Moves
     providers: Providers
     breakers: Breakers
