@@ -14,6 +14,7 @@ from flask import Flask
 from rollout.app import build, create_app
 from rollout.cli.main import COMMANDS, main
 from rollout.errors import QuotaExceeded, all_errors
+from rollout.services.catalogue import load_seed
 from rollout.settings import Settings, variable
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -83,6 +84,12 @@ def test_no_page_names_a_command_that_is_not_there() -> None:
     for noun, verb in re.findall(r"(?:`|\$ |bin/)rollout ([a-z-]+)(?: ([a-z-]+))?", ALL):
         assert noun in nouns
         assert noun not in with_verbs or f"rollout {noun} {verb}" in commands(), (noun, verb)
+
+
+@pytest.mark.parametrize("name", sorted(row.name for row in (*load_seed().models, *load_seed().aliases)))
+def test_the_page_of_vendors_names_every_model_and_alias(name: str) -> None:
+    undated = re.sub(r"-20\d\d-?\d\d-?\d\d$", "", name)
+    assert f"`{undated}`" in DOCS["vendors.md"]
 
 
 def test_no_link_between_pages_is_dead() -> None:
