@@ -20,6 +20,9 @@ let text = "";
 stream.on("text", (part) => (text += part));
 results.stream = { final: await stream.finalMessage(), text };
 
+results.events = [];
+for await (const event of await acme.messages.create({ ...question, stream: true })) results.events.push(event.type);
+
 const { max_tokens, ...uncapped } = question;
 results.count = await acme.messages.countTokens(uncapped);
 
@@ -31,13 +34,19 @@ results.errors = {
   bad_number: await refusal(acme, { ...question, max_tokens: -1 }),
   unknown_model: await refusal(acme, { ...question, model: "claude-99" }),
   stranger: await refusal(client("rk_live_nonsense"), question),
+  file_id: await refusal(acme, {
+    ...question,
+    messages: [{ role: "user", content: [{ type: "image", source: { type: "file", file_id: "file_1" } }] }],
+  }),
+  batches: await refusal(acme, null, (sdk) => sdk.messages.batches.list()),
+  files: await refusal(acme, null, (sdk) => sdk.beta.files.list()),
 };
 
 console.log(JSON.stringify(results));
 
-async function refusal(sdk, body) {
+async function refusal(sdk, body, call = (sdk) => sdk.messages.create(body)) {
   try {
-    await sdk.messages.create(body);
+    await call(sdk);
   } catch (error) {
     const { type, details } = error.error.error;
     return { kind: error.constructor.name, status: error.status, type, ...details, request_id: error.requestID };

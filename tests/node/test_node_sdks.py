@@ -80,6 +80,38 @@ def test_a_stream_gives_partials_and_then_the_whole_picture(gpt: dict[str, Any])
     assert gpt["stream"][-1]["usage"]["output_tokens"] > 0
 
 
+def test_an_edit_streams_too(gpt: dict[str, Any]) -> None:
+    assert [event["type"] for event in gpt["edit_stream"]] == [
+        "image_edit.partial_image",
+        "image_edit.completed",
+    ]
+
+
+@pytest.mark.parametrize("model", ["llama-3.2-90b-vision", "grok-4"])
+def test_a_chat_completion_tells_what_is_in_the_picture_streamed_or_not(
+    gpt: dict[str, Any], model: str
+) -> None:
+    whole, chunks = gpt["chat"][model]["whole"], gpt["chat"][model]["chunks"]
+    text = whole["choices"][0]["message"]["content"]
+    assert "64x64 pixels" in text
+    assert whole["usage"]["completion_tokens"] > 0
+    assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == text
+    assert [chunk["choices"][0]["finish_reason"] for chunk in chunks][-1] == "stop"
+
+
+def test_a_chat_completion_tells_its_usage_at_the_end_to_who_asks(gpt: dict[str, Any]) -> None:
+    assert gpt["chat_usage"]["choices"] == []
+    assert gpt["chat_usage"]["usage"]["completion_tokens"] > 0
+
+
+def test_moderations_take_a_text_texts_and_pictures(gpt: dict[str, Any]) -> None:
+    one, two, seen = gpt["moderations"]
+    assert [len(results) for results in (one, two, seen)] == [1, 2, 1]
+    assert len(one[0]["categories"]) == len(one[0]["category_scores"]) == 13
+    assert [one[0]["flagged"], seen[0]["flagged"], seen[0]["categories"]["violence"]] == [False, True, True]
+    assert seen[0]["category_applied_input_types"]["violence"] == ["text", "image"]
+
+
 def test_an_answer_tells_its_request_decision_handle_and_what_is_left(gpt: dict[str, Any]) -> None:
     headers = gpt["headers"]
     assert headers["pictures"] == 1
@@ -101,6 +133,7 @@ def test_both_list_the_models_that_the_tenant_may_use(gpt: dict[str, Any], claud
     assert {MODEL, CLAUDE} <= set(gpt["models"])
     assert CLAUDE in claude["models"]
     assert claude["model"]["type"] == "model"
+    assert (gpt["model"]["object"], gpt["model"]["owned_by"]) == ("model", "xai")
 
 
 @pytest.mark.parametrize(
@@ -111,6 +144,10 @@ def test_both_list_the_models_that_the_tenant_may_use(gpt: dict[str, Any], claud
         ("not_enabled", "PermissionDeniedError", 403, "feature_not_enabled", None),
         ("used_up", "RateLimitError", 429, "insufficient_quota", None),
         ("stranger", "AuthenticationError", 401, "invalid_api_key", None),
+        ("variation", "NotFoundError", 404, "not_found", None),
+        ("files", "NotFoundError", 404, "not_found", None),
+        ("batches", "NotFoundError", 404, "not_found", None),
+        ("file_id", "BadRequestError", 400, "invalid_request", "messages.0.content.0"),
     ],
 )
 def test_a_refusal_is_the_openai_sdks_own_error_and_is_not_retried(
@@ -134,6 +171,10 @@ def test_a_streamed_message_gives_text_and_the_final_message_with_usage(claude: 
     assert final["usage"]["output_tokens"] > 0
 
 
+def test_a_message_streams_raw_events(claude: dict[str, Any]) -> None:
+    assert [claude["events"][0], claude["events"][-1]] == ["message_start", "message_stop"]
+
+
 def test_tokens_are_counted(claude: dict[str, Any]) -> None:
     assert claude["count"]["input_tokens"] > 0
 
@@ -144,6 +185,9 @@ def test_tokens_are_counted(claude: dict[str, Any]) -> None:
         ("bad_number", "BadRequestError", 400, "invalid_request"),
         ("unknown_model", "NotFoundError", 404, "model_not_found"),
         ("stranger", "AuthenticationError", 401, "invalid_api_key"),
+        ("file_id", "BadRequestError", 400, "invalid_request"),
+        ("batches", "NotFoundError", 404, "not_found"),
+        ("files", "NotFoundError", 404, "not_found"),
     ],
 )
 def test_a_refusal_is_the_anthropic_sdks_own_error(
