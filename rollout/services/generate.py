@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import msgspec
 
@@ -53,7 +54,7 @@ from rollout.services.generations import Generations
 from rollout.services.ids import NewId
 from rollout.services.joins import Joins
 from rollout.services.ledger import Held, Ledger
-from rollout.services.refine import Refine, longest
+from rollout.services.refine import Refine, Rewrite, longest, rewritten
 from rollout.services.results import WITHHELD, Delivered, Results, Work
 from rollout.services.routing import Routing, Tries
 
@@ -91,6 +92,7 @@ class _Accepted:
     maximum: Cost
     vendor: str
     work: Work
+    rewrite: Rewrite
 
 
 class Generate:
@@ -202,15 +204,18 @@ class Generate:
     def _tries(self, call: Call, decision: Decision, asked: Asked) -> Tries[_Accepted]:
         """Who may answer, in order, each with what it is asked for. Raises RolloutError."""
         wanted = self._routing.resolve(call, decision, _model_name(asked.members))
+        rewrite = cache(lambda prompt: self._refine.prompt(call, prompt))  # once, whoever answers
         return self._routing.tries(
             call,
             decision,
             wanted,
-            lambda resolved: self._accept(call, decision, asked, resolved),
+            lambda resolved: self._accept(call, decision, asked, resolved, rewrite),
             others=asked.extensions.fallback,
         )
 
-    def _accept(self, call: Call, decision: Decision, asked: Asked, resolved: Resolved) -> _Accepted:
+    def _accept(
+        self, call: Call, decision: Decision, asked: Asked, resolved: Resolved, rewrite: Rewrite
+    ) -> _Accepted:
         """The request after every check that needs no hold. Raises RolloutError."""
         request = parse_image_request(
             asked.operation, asked.members, asked.images, asked.mask, resolved.model
@@ -230,7 +235,8 @@ class Generate:
             extensions=asked.extensions,
         )
         dearest = longest(request) if asked.extensions.refine_prompt else request
-        return _Accepted(call, decision, resolved, maximum_image_cost(resolved.model, dearest), vendor, work)
+        maximum = maximum_image_cost(resolved.model, dearest)
+        return _Accepted(call, decision, resolved, maximum, vendor, work, rewrite)
 
     @contextlib.contextmanager
     def _begun(self, accepted: _Accepted) -> Iterator[Held | Delivered]:
@@ -286,7 +292,7 @@ class Generate:
 
     def _dispatched(self, accepted: _Accepted, held: Held) -> _Accepted:
         """What is sent, from now on: with the prompt that was refined, if that was asked for."""
-        work = self._refine.work(accepted.call, accepted.work)
+        work = rewritten(accepted.work, accepted.rewrite)
         held.dispatch()
         return replace(accepted, work=work)
 

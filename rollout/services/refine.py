@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,10 @@ MAX_BYTES = 4_000
 """UTF-8 bytes of a rewritten prompt: what is reserved for one."""
 
 
+Rewrite = Callable[[str], Mapping[str, Any]]
+"""Of a prompt what `Refine.prompt` answers."""
+
+
 class _Refined(msgspec.Struct):
     prompt: str
 
@@ -27,17 +32,12 @@ class Refine:
         self._asking, self._question = asking, Question(load("refine"), SECONDS)
 
     def work(self, call: Call, work: Work) -> Work:
-        """The work with the prompt that Claude made of it, where that was asked for; never raises for what becomes of the
-        question. To be done once, in the work's hold and before it is dispatched."""
-        if not work.extensions.refine_prompt:
-            return work
-        refined, request = self._refined(call, work.request.prompt), work.request
-        if "prompt" in refined:
-            request = replace(request, prompt=refined["prompt"])
-        return replace(work, to_send=replace(work.to_send, request=request), refined=refined)
+        """The work with the prompt that Claude made of it, where that was asked for: to be done in the work's hold, before it is
+        dispatched."""
+        return rewritten(work, lambda prompt: self.prompt(call, prompt))
 
-    def _refined(self, call: Call, prompt: str) -> dict[str, Any]:
-        """`{"prompt", "model"}`, or `{"skipped": reason}`."""
+    def prompt(self, call: Call, prompt: str) -> Mapping[str, Any]:
+        """`{"prompt", "model"}`, or `{"skipped": reason}`; never raises for what becomes of the question."""
         draft = {"type": "text", "text": f"<draft>{prompt}</draft>"}
         try:
             refined = self._asking.ask(call, self._question, [draft], _Refined).prompt.strip()
@@ -48,6 +48,16 @@ class Refine:
         except Skipped as skipped:
             return {"skipped": skipped.reason}
         return {"prompt": refined, "model": MODEL}
+
+
+def rewritten(work: Work, rewrite: Rewrite) -> Work:
+    """The work with what came of its prompt, where that was asked for."""
+    if not work.extensions.refine_prompt:
+        return work
+    refined, request = rewrite(work.request.prompt), work.request
+    if "prompt" in refined:
+        request = replace(request, prompt=refined["prompt"])
+    return replace(work, to_send=replace(work.to_send, request=request), refined=refined)
 
 
 def longest(request: ImageRequest) -> ImageRequest:

@@ -12,9 +12,10 @@ import doors
 import msgspec
 import pytest
 from clocks import Clock
-from gateway import B64, COST, PNG, Gateway, events, finished, on_sqlite
+from gateway import B64, COST, IMAGE_MODEL, PNG, Gateway, events, finished, on_sqlite
 from werkzeug.test import TestResponse
 
+from rollout.core.catalogue import Catalogue
 from rollout.core.decisions import ANALYSIS, GENERATION
 from rollout.core.guardrails import Wanted
 from rollout.core.holds import Hold
@@ -210,6 +211,23 @@ def test_a_repeated_call_is_answered_with_the_prompt_of_the_first(gateway: Gatew
     assert again.headers["Idempotent-Replayed"] == "true"
     assert again.json == first.json
     assert len(gateway.vendor.calls) == 2
+
+
+@on_sqlite
+def test_a_model_that_answers_in_the_place_of_another_gets_the_same_prompt(gateway: Gateway) -> None:
+    seed = gateway.services.state.catalogue()
+    rows = [
+        replace(row, fallbacks=("gpt-image-2",)) if row.name == IMAGE_MODEL else row for row in seed.models
+    ]
+    gateway.services.generate._routing._catalogue = lambda: Catalogue(rows, seed.aliases)
+    gateway.vendor.answers = [said({"prompt": BETTER}), Throttled()]
+
+    answer = gateway.door().generate(**REFINE)
+
+    assert answer.headers["x-rollout-model"] == "gpt-image-2"
+    assert answer.json["data"][0]["revised_prompt"] == BETTER
+    assert [call.request.prompt for call in gateway.vendor.calls[1:]] == [BETTER, BETTER]
+    assert len(questions(gateway)) == 1
 
 
 @on_sqlite
