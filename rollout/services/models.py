@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rollout.core.catalogue import Model, Resolved
 from rollout.core.decisions import FEATURES, Decision
-from rollout.errors import ModelNotFound
+from rollout.errors import ModelNotFound, ModelRetired
 from rollout.providers.base import Providers
 from rollout.services import calls
 from rollout.services.catalogue import InForce
@@ -23,7 +23,7 @@ class Models:
             model
             for model in self._catalogue().models
             if model.feature in decisions
-            and model.lifecycle != "retired"
+            and self._is_open(identity, model)
             and self._answers(identity, decisions[model.feature], model)
         ]
         return sorted(found, key=lambda model: (-model.created_at, model.name))
@@ -38,6 +38,14 @@ class Models:
             if self._answers(identity, decision, resolved.model):
                 return resolved
         raise ModelNotFound(f"There is no model {name[:200]!r} for you now.", param="model")
+
+    def _is_open(self, identity: Identity, model: Model) -> bool:
+        """Whether a call by the model's own name is answered by a model; a retired one's name, by another."""
+        try:
+            calls.resolve(self._catalogue, self._features, identity, model.name, model.feature)
+        except (ModelNotFound, ModelRetired):
+            return False
+        return model.lifecycle != "retired"
 
     def _decisions(self, identity: Identity) -> dict[str, Decision]:
         """By feature, those that let this caller in."""
