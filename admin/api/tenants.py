@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint
 from pydantic import Field
 
-from rollout.core.tenants import Tenant, TenantState, tenant_json
+from rollout.core.tenants import RetiredModels, Tenant, TenantState, ThinkingBudgets, tenant_json
 from rollout.web.conditional import based_on, versioned
 from rollout.web.operation import Answer, Shape, operation
 from rollout.web.paging import PageQuery, listing
@@ -24,17 +24,28 @@ class TenantQuery(PageQuery):
 
 
 class TenantIn(Shape):
+    """`vendors`: whose models it may use; null: all. `retired_models`: what calls by an old name get, the model that stands in for it
+    (`follow`), or `model_retired`. `thinking_budgets`: whether one for a model that takes none becomes an effort, or is refused."""
+
     id: str
     name: str
     tz: str = "UTC"
     attributes: dict[str, str] = Field(default_factory=dict)
+    vendors: list[str] | None = None
+    retired_models: RetiredModels = "follow"
+    thinking_budgets: ThinkingBudgets = "map"
     reason: str | None = None
 
 
 class TenantChange(Shape):
+    """What is left out stays; `vendors` null allows them all."""
+
     name: str | None = None
     tz: str | None = None
     attributes: dict[str, str] | None = None
+    vendors: list[str] | None = None
+    retired_models: RetiredModels | None = None
+    thinking_budgets: ThinkingBudgets | None = None
     reason: str | None = None
 
 
@@ -44,6 +55,9 @@ class TenantOut(Shape):
     tz: str
     state: str
     attributes: dict[str, str]
+    vendors: list[str] | None
+    retired_models: RetiredModels
+    thinking_budgets: ThinkingBudgets
 
 
 class Reason(Shape):
@@ -62,7 +76,7 @@ def list_tenants(query: TenantQuery) -> Answer:
 @routes.post("/tenants")
 @operation("Add a tenant", auth=editor, body=TenantIn, answer=TenantOut, status=201)
 def add_tenant(body: TenantIn) -> Answer:
-    new = Tenant(id=body.id, name=body.name, tz=body.tz, attributes=body.attributes)
+    new = Tenant(**body.model_dump(exclude={"reason"}))
     return _shown(services().tenants.add(actor(), new, body.reason), 201)
 
 
@@ -76,6 +90,8 @@ def show_tenant(tenant_id: str) -> Answer:
 @operation("Change a tenant", auth=editor, body=TenantChange, answer=TenantOut)
 def change_tenant(tenant_id: str, body: TenantChange) -> Answer:
     fields = body.model_dump(exclude={"reason"}, exclude_none=True)
+    if "vendors" in body.model_fields_set:
+        fields["vendors"] = body.vendors
     return _shown(
         services().tenants.change(actor(), tenant_id, fields, body.reason, based_on=based_on(required=True))
     )

@@ -12,7 +12,15 @@ from pydantic import BeforeValidator, Field
 from rollout.core.adjustments import UNITS as ADJUSTED
 from rollout.core.decisions import FEATURES, GATED, GENERATION, Decision
 from rollout.core.figures import FiguresQuery
-from rollout.core.tenants import Tenant, TenantState, tenant_json
+from rollout.core.tenants import (
+    RETIRED_MODELS,
+    THINKING_BUDGETS,
+    RetiredModels,
+    Tenant,
+    TenantState,
+    ThinkingBudgets,
+    tenant_json,
+)
 from rollout.web.operation import Answer, operation
 from rollout.web.wired import services
 
@@ -27,6 +35,7 @@ from .room import room
 routes = Blueprint("tenants", __name__)
 
 COLUMNS = ("id", "name", "tz", "state", "attributes", "allowed", "reason")
+POLICIES = {"retired_models": RETIRED_MODELS, "thinking_budgets": THINKING_BUDGETS}
 SHOWN_METERS, SHOWN_KEYS, SHOWN_CHANGES, SHOWN_ALERTS = 100, 20, 10, 5
 
 
@@ -52,6 +61,14 @@ class TenantForm(ReasonForm):
     name: str
     tz: str
     attributes: Attributes = Field(default_factory=dict)
+
+
+class ModelsForm(ReasonForm):
+    """`vendors`: none is all."""
+
+    vendors: list[str] = Field(default_factory=list)
+    retired_models: RetiredModels
+    thinking_budgets: ThinkingBudgets
 
 
 class NewTenantForm(TenantForm):
@@ -98,6 +115,21 @@ def change_tenant(tenant_id: str) -> Answer:
     return _attempt(tenant_id, act)
 
 
+@routes.post("/tenants/<tenant_id>/models")
+@operation("Change which models a tenant may use, and how", auth=editor)
+def change_models(tenant_id: str) -> Answer:
+    def act() -> None:
+        form = read(ModelsForm)
+        fields = {
+            "vendors": form.vendors or None,
+            "retired_models": form.retired_models,
+            "thinking_budgets": form.thinking_budgets,
+        }
+        services().tenants.change(actor(), tenant_id, fields, form.reason, based_on=form.version)
+
+    return _attempt(tenant_id, act)
+
+
 @routes.post("/tenants/<tenant_id>/suspend")
 @operation("Suspend a tenant: its keys open nothing", auth=editor)
 def suspend_tenant(tenant_id: str) -> Answer:
@@ -120,6 +152,9 @@ def shown(tenant_id: str) -> Answer:
         "tenant.html",
         tenant=tenant,
         form=FormView("tenant", tenant.version, {"attributes": written}),
+        models_form=FormView("models", tenant.version),
+        vendors=wired.catalogue().vendors,
+        policies={name: [(code, words.policy(code)) for code in codes] for name, codes in POLICIES.items()},
         features=features,
         gated=GATED,
         grants=known.grants,

@@ -154,6 +154,13 @@ FEATURES: Mapping[str, str] = {
     "image-analysis": N_("Image analysis"),
 }
 
+POLICIES: Mapping[str, str] = {
+    "follow": N_("the model that stands in for it answers"),
+    "map": N_("it becomes an effort"),
+    "strict": N_("the call is refused"),
+}
+"""What becomes of a call by an old name, and of a thinking budget for a model that takes none."""
+
 TEMPLATES: Mapping[str, str] = {
     "partner_beta": N_("Your own people, partners by grant, a program, a growing share of all, everyone"),
     "percentage": N_("A growing share of all tenants, then everyone"),
@@ -375,6 +382,10 @@ def role(code: str) -> str:
 
 def feature(code: str) -> str:
     return _said(FEATURES, code)
+
+
+def policy(code: str) -> str:
+    return _said(POLICIES, code)
 
 
 def switch(code: str) -> str:

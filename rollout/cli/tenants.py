@@ -2,12 +2,49 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from collections.abc import Callable
+from typing import Any, TypeVar, get_args
 
 import click
 
 from rollout.cli.context import actor, change_options, json_option, limit_option, said, show, show_rows, wired
-from rollout.core.tenants import Tenant, TenantState, tenant_json
+from rollout.core.tenants import (
+    RETIRED_MODELS,
+    THINKING_BUDGETS,
+    RetiredModels,
+    Tenant,
+    TenantState,
+    ThinkingBudgets,
+    tenant_json,
+)
+
+ALL = "all"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def models_options(command: F) -> F:
+    """Which models a tenant may use, and how."""
+    for option in (
+        click.option(
+            "--thinking-budgets",
+            type=click.Choice(THINKING_BUDGETS),
+            help="Whether one for a model that takes none becomes an effort, or is refused.",
+        ),
+        click.option(
+            "--retired-models",
+            type=click.Choice(RETIRED_MODELS),
+            help="Whether an old name is answered by the model that stands in for it, or refused.",
+        ),
+        click.option(
+            "--vendor",
+            "vendors",
+            multiple=True,
+            help="Whose models it may use; repeatable, replaces them all. `--vendor all` allows every one.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 @click.group()
@@ -72,19 +109,31 @@ def add(
     help="Replaces all attributes; repeatable.",
 )
 @change_options
+@models_options
 def set_(
     tenant: str,
     name: str | None,
     tz: str | None,
     attributes: tuple[str, ...],
+    vendors: tuple[str, ...],
+    retired_models: RetiredModels | None,
+    thinking_budgets: ThinkingBudgets | None,
     reason: str,
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Change a tenant's name, time zone or attributes."""
-    fields = {"name": name, "tz": tz, "attributes": _attributes(attributes) if attributes else None}
+    """Change a tenant's name, time zone or attributes, or which models it may use, and how."""
+    fields: dict[str, Any] = {
+        "name": name,
+        "tz": tz,
+        "attributes": _attributes(attributes) if attributes else None,
+        "retired_models": retired_models,
+        "thinking_budgets": thinking_budgets,
+    }
+    sent = {field: value for field, value in fields.items() if value is not None}
+    if vendors:
+        sent["vendors"] = None if vendors == (ALL,) else vendors
     with wired() as services:
-        sent = {field: value for field, value in fields.items() if value is not None}
         show(tenant_json(services.tenants.change(actor(), tenant, sent, reason, dry_run=dry_run)), as_json)
     said(f"tenant {tenant} changed", dry_run)
 

@@ -28,6 +28,9 @@ RetiredModels = Literal["follow", "strict"]
 ThinkingBudgets = Literal["map", "strict"]
 """A thinking budget for a model that takes none: mapped to an effort, or refused."""
 
+RETIRED_MODELS: tuple[RetiredModels, ...] = get_args(RetiredModels)
+THINKING_BUDGETS: tuple[ThinkingBudgets, ...] = get_args(ThinkingBudgets)
+
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 KEY_BYTES = 32
 OVERLAP_SECONDS = 86_400
@@ -71,6 +74,17 @@ class Tenant:
                     "Attributes map names (64 characters) to strings (100 characters).",
                     param=f"attributes.{name}",
                 )
+        if self.vendors is not None:
+            object.__setattr__(self, "vendors", tuple(dict.fromkeys(self.vendors)))
+            if not self.vendors:
+                raise InvalidRequest(
+                    "Name the vendors that the tenant may use, at least one.",
+                    param="vendors",
+                    remedy="Send null to allow them all; to shut the tenant out, suspend it.",
+                )
+        for field_name, words in (("retired_models", RETIRED_MODELS), ("thinking_budgets", THINKING_BUDGETS)):
+            if getattr(self, field_name) not in words:
+                raise InvalidRequest(f"{field_name} is {' or '.join(words)}.", param=field_name)
 
 
 @dataclass(frozen=True)
@@ -180,6 +194,9 @@ def tenant_json(tenant: Tenant) -> dict[str, Any]:
         "tz": tenant.tz,
         "state": tenant.state,
         "attributes": dict(tenant.attributes),
+        "vendors": None if tenant.vendors is None else list(tenant.vendors),
+        "retired_models": tenant.retired_models,
+        "thinking_budgets": tenant.thinking_budgets,
     }
 
 

@@ -11,9 +11,10 @@ from rollout.core.schedule import revise
 from rollout.core.tenants import Tenant, TenantState
 from rollout.db import meters, tenants
 from rollout.db.engine import Database, Tx
-from rollout.errors import Conflict, NotFound, StaleVersion
+from rollout.errors import Conflict, InvalidRequest, NotFound, StaleVersion
 from rollout.services import meter_changes
 from rollout.services.changes import Change, Changes, as_json
+from rollout.services.providers import VENDORS
 
 
 class Tenants:
@@ -38,7 +39,8 @@ class Tenants:
             return require(tx, tenant_id)
 
     def add(self, actor: Actor, new: Tenant, reason: str | None, *, dry_run: bool = False) -> Tenant:
-        """Raises Conflict when the id is taken."""
+        """Raises Conflict when the id is taken, InvalidRequest for a vendor that there is not."""
+        _check_vendors(new)
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
             if tenants.get(change.tx, new.id):
                 raise Conflict(
@@ -63,7 +65,7 @@ class Tenants:
         based_on: int | None = None,
         dry_run: bool = False,
     ) -> Tenant:
-        """Set `fields` (name, tz, attributes); raises NotFound, StaleVersion, InvalidRequest.
+        """Set `fields` (name, tz, attributes, vendors, retired_models, thinking_budgets); raises NotFound, StaleVersion, InvalidRequest.
 
         Meters that count in the tenant's time zone follow it from the end of their open window on; one in another zone keeps it.
         """
@@ -96,6 +98,7 @@ class Tenants:
             after = dataclasses.replace(before, **fields)
             if after == before:
                 return before
+            _check_vendors(after)
             after = dataclasses.replace(after, version=before.version + 1)
             tenants.put(change.tx, after)
             change.record(
@@ -111,6 +114,14 @@ def _carry_meters(change: Change, before: Tenant, tz: str) -> None:
         if meter.last_tz == before.tz:
             meter_changes.lock(change, before.id, meter.feature)
             meter_changes.put(change, meter, revise(meter, {"tz": tz}, change.now))
+
+
+def _check_vendors(tenant: Tenant) -> None:
+    unknown = sorted(set(tenant.vendors or ()) - VENDORS.keys())
+    if unknown:
+        raise InvalidRequest(
+            f"There is no vendor {unknown[0]!r}; there are {', '.join(VENDORS)}.", param="vendors"
+        )
 
 
 def require(tx: Tx, tenant_id: str) -> Tenant:

@@ -202,6 +202,28 @@ def test_a_stale_form_changes_nothing_and_shows_both_values(wired: Services, vis
     assert wired.tenants.get("acme").name == "Acme the second"
 
 
+def test_which_models_a_tenant_may_use_is_changed(wired: Services, visit: Visit) -> None:
+    page = visit("editor")
+    page.get("/admin/tenants/acme")
+    chosen = {"vendors": ["openai", "anthropic"], "retired_models": "strict", "thinking_budgets": "strict"}
+    assert page.send("models", **chosen, reason="agreed").status_code == 303
+    after = wired.tenants.get("acme")
+    assert after.vendors is not None
+    assert (set(after.vendors), after.retired_models, after.thinking_budgets) == (
+        {"openai", "anthropic"},
+        "strict",
+        "strict",
+    )
+    page.get("/admin/tenants/acme")
+    assert page.send("models", vendors=[], retired_models="follow", reason="back").status_code == 303
+    after = wired.tenants.get("acme")
+    assert (after.vendors, after.retired_models, after.thinking_budgets) == (None, "follow", "strict")
+    page.get("/admin/tenants/acme")
+    assert page.send("models", vendors=["acme"], reason="typo").status_code == 400
+    assert "There is no vendor" in page.text
+    assert "the model that stands in for it answers" in visit("viewer").get("/admin/tenants/acme").text
+
+
 def test_suspending_and_activating(wired: Services, visit: Visit) -> None:
     page = visit("editor")
     page.get("/admin/tenants/acme")

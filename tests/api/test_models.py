@@ -6,6 +6,7 @@ from pathlib import Path
 
 import doors
 import pytest
+from anthropic.types import ModelInfo
 from clocks import Clock
 from gateway import IMAGE_MODEL, MESSAGE_MODEL, Door, Gateway, on_sqlite
 
@@ -56,6 +57,32 @@ def test_each_sdk_gets_its_own_shape(gateway: Gateway) -> None:
     assert (anthropic["has_more"], anthropic["first_id"]) == (False, anthropic["data"][0]["id"])
     one = next(model for model in anthropic["data"] if model["id"] == "claude-sonnet-4-5")
     assert (one["type"], one["lifecycle"], one["retires_at"][:10]) == ("model", "deprecated", "2026-11-30")
+    assert one["deprecated_at"][:10] == "2026-08-31"
+    assert one["capabilities"]["thinking"]["types"]["enabled"] == {"supported": True}
+    assert one["capabilities"]["effort"]["supported"] is False
+    newest = next(model for model in anthropic["data"] if model["id"] == "claude-opus-5-5")
+    read = ModelInfo.model_validate(newest, strict=False)
+    assert read.capabilities is not None
+    assert read.capabilities.thinking.types.enabled.supported is False
+    assert read.capabilities.effort.max.supported is True
+    assert read.capabilities.image_input.supported is True
+
+
+def test_a_strict_tenant_is_offered_no_model_that_is_about_to_end(gateway: Gateway) -> None:
+    assert "claude-sonnet-4-5" in ids(gateway.door())
+    gateway.services.tenants.change(doors.ALICE, "acme", {"retired_models": "strict"}, "test")
+    gateway.services.state.refresh()
+    assert "claude-sonnet-4-5" not in ids(gateway.door())
+    refused = gateway.door().get("/v1/models/claude-sonnet-4-5", **ANTHROPIC)
+    assert (refused.status_code, refused.json["error"]["details"]["successor"]) == (400, "claude-sonnet-5-5")
+
+
+def test_a_tenant_is_offered_the_models_of_its_vendors_alone(gateway: Gateway) -> None:
+    gateway.services.tenants.change(doors.ALICE, "acme", {"vendors": ["anthropic"]}, "test")
+    gateway.services.state.refresh()
+    listed = gateway.door().get("/v1/models").json["data"]
+    assert {model["owned_by"] for model in listed} == {"anthropic"}
+    assert gateway.door().get(f"/v1/models/{IMAGE_MODEL}").status_code == 404
 
 
 def test_anthropics_pages_join_without_gap_in_both_directions(gateway: Gateway) -> None:
@@ -102,5 +129,10 @@ def test_a_model_that_the_tenant_may_not_use_is_not_there(gateway: Gateway) -> N
 
     assert (hidden.status_code, hidden.json["error"]["code"]) == (404, "model_not_found")
     assert (strange.status_code, strange.json["error"]["type"]) == (404, "not_found_error")
-    retired = gateway.door().get("/v1/models/claude-opus-4")
+    retired = gateway.door().get("/v1/models/nova-canvas")
     assert (retired.status_code, retired.json["error"]["code"]) == (400, "model_retired")
+    replaced = gateway.door().get("/v1/models/claude-opus-4")
+    assert (replaced.json["id"], replaced.headers["Sunset"]) == (
+        "claude-opus-5-5",
+        "Mon, 15 Jun 2026 00:00:00 GMT",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from flask import Blueprint, request
@@ -17,6 +18,9 @@ from rollout.web.problems import surface
 from rollout.web.wired import services
 
 routes = Blueprint("models", __name__, url_prefix="/v1")
+
+EFFORTS = ("low", "medium", "high", "xhigh", "max")
+THINKING = ("enabled", "adaptive", "disabled", "between_tools")
 
 
 class Page(Shape):
@@ -90,7 +94,37 @@ def _as_anthropic(model: Model) -> dict[str, Any]:
         "display_name": model.display_name,
         "created_at": rfc3339(model.created_at),
         "lifecycle": model.lifecycle,
+        "deprecated_at": rfc3339(model.deprecated_at),
         "retires_at": rfc3339(model.retires_at),
+        "capabilities": _capabilities(model),
         "max_input_tokens": model.max_input_tokens or None,
         "max_tokens": model.max_tokens or None,
     }
+
+
+def _capabilities(model: Model) -> dict[str, Any]:
+    """What the model does here, in Anthropic's words: batches, and tools that run at the vendor, we never pass on."""
+    documents = model.wire == "anthropic"
+    return {
+        "batch": _supported(False),
+        "citations": _supported(documents),
+        "code_execution": _supported(False),
+        "context_management": _supported(False),
+        "effort": {**_supported(bool(model.efforts)), **_each(EFFORTS, model.efforts)},
+        "image_input": _supported(model.image_input),
+        "pdf_input": _supported(documents),
+        "server_tools": {**_supported(False), **_each(("code_execution", "web_search"), ())},
+        "structured_outputs": _supported(model.structured_outputs),
+        "thinking": {
+            **_supported(not {"enabled", "adaptive"}.isdisjoint(model.thinking)),
+            "types": _each(THINKING, model.thinking or ("disabled",)),
+        },
+    }
+
+
+def _supported(is_so: bool) -> dict[str, bool]:
+    return {"supported": is_so}
+
+
+def _each(names: Iterable[str], supported: Collection[str]) -> dict[str, dict[str, bool]]:
+    return {name: _supported(name in supported) for name in names}

@@ -17,6 +17,9 @@ class MyTenant(Shape):
     tz: str
     state: str
     attributes: dict[str, str]
+    vendors: list[str] | None
+    retired_models: str
+    thinking_budgets: str
 
 
 class MyKey(Shape):
