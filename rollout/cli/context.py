@@ -66,15 +66,16 @@ def settings_or_exit(**defaults: Any) -> Settings:
 
 
 @contextmanager
-def wired() -> Iterator[Any]:
-    """The services on the configured database (a `rollout.services.registry.Services`); errors become a sentence and an exit code."""
+def wired(*, connect: bool = False) -> Iterator[Any]:
+    """The services on the configured database (a `rollout.services.registry.Services`); errors become a sentence and an exit code.
+    `connect`: with the vendors' clients."""
     from rollout import log
     from rollout.app import build
 
     settings = settings_or_exit(log_level="warning")
     log.configure(settings.log_level, settings.log_format)
     require_schema(settings)
-    with contextlib.closing(build(settings)) as services, refusals():
+    with contextlib.closing(build(settings, connect=connect)) as services, refusals():
         yield services
 
 

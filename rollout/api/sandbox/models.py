@@ -9,12 +9,13 @@ from rollout.api.sandbox.door import send
 from rollout.services.sandbox.bench import Bench, Refusal
 from rollout.services.sandbox.models import ModelsSandbox
 
-PREFIXES: tuple[str, ...] = ("/v1/models",)
+PREFIXES: tuple[str, ...] = ("/v1/models", "/xai/v1/models")
 
 
 def routes(blueprint: Blueprint, bench: Bench) -> None:
     sandbox = ModelsSandbox(bench)
 
+    @blueprint.get("/xai/v1/models", defaults={"name": None})
     @blueprint.get("/v1/models", defaults={"name": None})
     @blueprint.get("/v1/models/<name>")
     def models(name: str | None) -> Response:

@@ -18,14 +18,14 @@ class ModelsSandbox:
 
     def openai(self, name: str | None = None) -> Reply:
         """/v1/models and /v1/models/{name}, as OpenAI answers."""
-        rows = {model.name: _openai(model) for model in self._models}
+        rows = {model.upstream_id: _openai(model) for model in self._models}
         if name is None:
             return json_reply({"object": "list", "data": list(rows.values())})
         return json_reply(rows[name]) if name in rows else openai_images.refusal(404, _missing(name))
 
     def anthropic(self, name: str | None = None) -> Reply:
         """/v1/models and /v1/models/{name}, as Anthropic answers."""
-        rows = {model.name: _anthropic(model) for model in self._models}
+        rows = {model.upstream_id: _anthropic(model) for model in self._models}
         if name is None:
             ids = list(rows)
             return json_reply(
@@ -40,7 +40,7 @@ def _missing(name: str) -> str:
 
 def _openai(model: Model) -> Mapping[str, Any]:
     return {
-        "id": model.name,
+        "id": model.upstream_id,
         "object": "model",
         "created": model.created_at,
         "owned_by": model.vendor,
@@ -51,7 +51,7 @@ def _openai(model: Model) -> Mapping[str, Any]:
 def _anthropic(model: Model) -> Mapping[str, Any]:
     return {
         "type": "model",
-        "id": model.name,
+        "id": model.upstream_id,
         "display_name": model.display_name,
         "created_at": rfc3339(model.created_at),
         "lifecycle": model.lifecycle,
