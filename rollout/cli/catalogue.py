@@ -11,6 +11,7 @@ from rollout.cli.context import (
     actor,
     change_options,
     json_option,
+    limit_option,
     print_json,
     said,
     show,
@@ -19,6 +20,7 @@ from rollout.cli.context import (
 )
 from rollout.cli.documents import Document
 from rollout.cli.features import in_flight_option, remind_option, spread_words
+from rollout.core.catalogue_checks import STATES
 from rollout.core.templates import SHARES
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -252,3 +254,69 @@ def finish(name: str, call_off: bool, reason: str, dry_run: bool, as_json: bool)
         )
     show(kept, as_json)
     said(f"{name} {'stays where it was' if call_off else 'has moved'}", dry_run)
+
+
+@catalogue.command("verify")
+@click.option("--vendor", help="This one alone.")
+@json_option
+def verify(vendor: str | None, as_json: bool) -> None:
+    """Compare the catalogue with the vendors' own lists; what they say otherwise is proposed, never changed."""
+    with wired(connect=True) as services:
+        compared = services.catalogue_checks.verify(vendor)
+    if as_json:
+        print_json({"data": compared})
+        return
+    show_rows(
+        [{**one, "differences": len(one["found"])} for one in compared],
+        False,
+        "No vendor is configured that could be asked.",
+        columns=("vendor", "state", "models", "differences", "detail"),
+    )
+    if any(one["found"] for one in compared):
+        click.echo("Look at them: rollout catalogue proposals")
+
+
+@catalogue.command("proposals")
+@click.argument("proposal", required=False)
+@click.option(
+    "--state", type=click.Choice(["all", *STATES]), default="open", show_default=True, help="Only these."
+)
+@limit_option(50)
+@json_option
+def proposals(proposal: str | None, state: str, limit: int, as_json: bool) -> None:
+    """What vendors say otherwise than the catalogue, newest first; or PROPOSAL."""
+    with wired() as services:
+        if proposal is not None:
+            show(services.catalogue_checks.get(proposal), as_json)
+            return
+        rows = services.catalogue_checks.page(
+            state=None if state == "all" else state, cursor=None, limit=limit
+        )
+    show_rows(
+        rows,
+        as_json,
+        "Vendors say nothing else than the catalogue.",
+        columns=("id", "vendor", "model", "kind", "found", "state"),
+        limit=limit,
+    )
+
+
+@catalogue.command("apply")
+@click.argument("proposal")
+@change_options
+def apply(proposal: str, reason: str, dry_run: bool, as_json: bool) -> None:
+    """Make the catalogue as PROPOSAL says: a model that is new to it comes disabled and without a price."""
+    with wired() as services:
+        applied = services.catalogue_checks.apply(actor(), proposal, reason, dry_run=dry_run)
+    show(applied, as_json)
+    said(f"{applied['model']} is as {applied['vendor']} says", dry_run)
+
+
+@catalogue.command("dismiss")
+@click.argument("proposal")
+@change_options
+def dismiss(proposal: str, reason: str, dry_run: bool, as_json: bool) -> None:
+    """Leave the catalogue as it is: PROPOSAL comes again only when its vendor says something else."""
+    with wired() as services:
+        show(services.catalogue_checks.dismiss(actor(), proposal, reason, dry_run=dry_run), as_json)
+    said(f"{proposal} dismissed", dry_run)
