@@ -375,6 +375,7 @@ class Gateway:
     def while_working(self, seconds: float) -> None:
         """Time passes for who waits for a job, and somebody does what is due."""
         self.wait(seconds)
+        self.ledger.renew_queued()
         if self.works:
             self.work()
 

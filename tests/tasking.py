@@ -9,27 +9,28 @@ from typing import Any
 import doors
 import orjson
 from flask import Flask
-from gateway import RETENTION_DAYS, Door, Gateway, OneVendor
+from gateway import RETENTION_DAYS, Door, Gateway
 from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 from werkzeug.test import TestResponse
 
 from rollout.api.native import analyses, product_tables
+from rollout.core.tenants import SCOPES, Mode, Scope
 from rollout.services.changes import Changes
 from rollout.services.product_tables import ProductTables
 from rollout.services.tasks import Tasks
 
 
 class Tasking(Gateway):
-    def _wire(self) -> None:
-        super()._wire()
+    def _wire(self, *arguments: Any) -> None:
+        super()._wire(*arguments)
         services = self.services
         services.product_tables = ProductTables(self.database, Changes(self.database), self.new_id)
         services.tasks = Tasks(
             services.features,
             self.ledger,
             services.routing,
-            OneVendor(self.vendor, self.clock),
+            self._providers,
             self.new_id,
             secret=doors.SECRET,
             database=self.database,
@@ -44,9 +45,19 @@ class Tasking(Gateway):
             app.register_blueprint(routes.routes)
         return app
 
+    def door(
+        self, tenant_id: str = "acme", mode: Mode = "live", scopes: tuple[Scope, ...] = SCOPES
+    ) -> TaskDoor:
+        return TaskDoor(self.app.test_client(), super().door(tenant_id, mode, scopes).secret)
+
     def sent(self) -> list[Any]:
         """The bodies that the vendor was sent."""
         return [orjson.loads(call.body) for call in self.vendor.calls]
+
+
+class TaskDoor(Door):
+    def send(self, method: str, path: str, body: bytes = b"", **headers: str) -> TestResponse:
+        return self._client.open(path, method=method, data=body, headers=self._headers(headers))
 
 
 def ask(door: Door, task: str = "describe", **members: Any) -> TestResponse:

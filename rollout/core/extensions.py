@@ -12,15 +12,17 @@ from rollout.core.images import Member
 from rollout.errors import InvalidRequest
 
 _MEMBER = "rollout"
-_VALUES = {b"true": True, b"false": False, b"null": False}
+_VALUES = {b"true": True, b"false": False, b"null": None}
 
 
 @dataclass(frozen=True)
 class Extensions:
-    """Claude rewrites the prompt before the picture is made; Claude judges the finished picture."""
+    """Claude rewrites the prompt before the picture is made; Claude judges the finished picture; another model may answer in the
+    place of one that does not."""
 
     refine_prompt: bool = False
     evaluate: bool = False
+    fallback: bool = True
 
 
 NONE = Extensions()
@@ -40,7 +42,8 @@ def split_extensions(members: Mapping[str, Member]) -> tuple[dict[str, Member], 
         word = bytes(value).strip()
         if word not in _VALUES:
             raise InvalidRequest(f"`{at}` must be true or false.", param=at)
-        asked[name] = _VALUES[word]
+        if (told := _VALUES[word]) is not None:
+            asked[name] = told
     passed = {
         name: value
         for name, value in members.items()

@@ -57,7 +57,7 @@ class Analyze(PassThrough):
     ) -> tuple[MessageRequest, Resolved, MessageCall, str | None]:
         """The request, who answers it, what is sent, and what became of a thinking budget."""
         request = parse_message_request(asked.members, counting=counting)
-        resolved = self._resolve(call, request.model, WIRE)
+        resolved = self._resolve(call, decision, request.model, WIRE)
         if call.is_test:
             rehearsal.check(rehearsal.message_prompt(asked.members), decision.id)
         budgets = call.identity.facts.tenant.thinking_budgets

@@ -109,13 +109,13 @@ class Opened(Generic[E]):
     """
 
     def __init__(self, parts: Iterator[Told | E]) -> None:
-        """Args: `parts` gives a Told, then events. Waits for the first event; what goes wrong until
-        then is raised."""
-        told = next(parts)
-        assert isinstance(told, Told)
-        self.told = told
+        """Args: `parts` gives a Told, then events; of several Tolds the last before the first event holds. Waits for that event;
+        what goes wrong until then is raised."""
+        first = next(parts)
+        while isinstance(first, Told):
+            self.told, first = first, next(parts)
         self._parts = parts
-        self._events: Iterator[Any] = itertools.chain([next(parts)], parts)
+        self._events: Iterator[Any] = itertools.chain([first], parts)
 
     def __iter__(self) -> Iterator[E]:
         return self
@@ -155,14 +155,26 @@ def admits(identity: Identity, decision: Decision) -> bool:
     return decision.allowed or (identity.key.mode == "test" and decision.reason not in NOT_FOR_REHEARSALS)
 
 
-def uses(decision: Decision, model: Model) -> bool:
-    """Whether the phase that let the caller in allows the model's vendor."""
-    return decision.vendors is None or model.vendor in decision.vendors
+def uses(identity: Identity, decision: Decision, model: Model) -> bool:
+    """Whether the tenant, and the phase that let it in, may use the model's vendor."""
+    allowed = (identity.facts.tenant.vendors, decision.vendors)
+    return all(vendors is None or model.vendor in vendors for vendors in allowed)
 
 
-def check_vendor(decision: Decision, model: Model) -> None:
-    """Raises FeatureNotEnabled for a model that the caller may not use yet."""
-    if not uses(decision, model):
+def check_vendor(identity: Identity, decision: Decision, model: Model) -> None:
+    """Raises FeatureNotEnabled for a model that the caller may not use, or not yet."""
+    own = identity.facts.tenant.vendors
+    if own is not None and model.vendor not in own:
+        raise FeatureNotEnabled(
+            f"The model {model.name} is not open to {decision.tenant_id}: it may use models of {', '.join(own)}.",
+            param="model",
+            remedy="Choose a model from GET /v1/models.",
+            feature=decision.feature,
+            reason="vendor_not_allowed",
+            detail="Models of this vendor are not open to you.",
+            decision_id=decision.id,
+        )
+    if not uses(identity, decision, model):
         raise FeatureNotEnabled(
             f"The model {model.name} is not open to {decision.tenant_id} in this phase of {decision.feature}.",
             param="model",

@@ -22,7 +22,7 @@ WIRE = "openai_chat"
 class Chat(PassThrough):
     def _prepare(self, call: Call, decision: Decision, asked: Asked) -> Work:
         request = parse_chat_request(asked.members)
-        resolved = self._resolve(call, request.model, WIRE)
+        resolved = self._resolve(call, decision, request.model, WIRE)
         if call.is_test:
             rehearsal.check(rehearsal.message_prompt(asked.members), decision.id)
         model = resolved.model

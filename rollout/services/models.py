@@ -55,4 +55,8 @@ class Models:
     def _answers(self, identity: Identity, decision: Decision, model: Model) -> bool:
         """Whether there is somebody to answer, and the caller may ask him."""
         is_there = identity.key.mode == "test" or self._providers.answers(model)
-        return is_there and calls.uses(decision, model) and not self._features.is_switched_off(model.vendor)
+        return (
+            is_there
+            and calls.uses(identity, decision, model)
+            and not self._features.is_switched_off(model.vendor)
+        )

@@ -18,18 +18,19 @@ from rollout.services import calls, upstream
 from rollout.services.calls import Call, Told
 from rollout.services.features import Features
 from rollout.services.pass_through import Answered
+from rollout.services.routing import Routing
 
 
 class Moderations:
-    def __init__(self, features: Features, providers: Providers) -> None:
-        self._features, self._providers = features, providers
+    def __init__(self, features: Features, routing: Routing, providers: Providers) -> None:
+        self._features, self._routing, self._providers = features, routing, providers
 
     def run(self, call: Call, members: Mapping[str, msgspec.Raw]) -> Answered:
         """The vendor's answer. Raises RolloutError."""
         decision = calls.decide(self._features, call.identity, ANALYSIS)
         with upstream.outcome(decision) as outcome:
             request = parse_moderation_request(members)
-            self._features.check_vendor(VENDOR)
+            self._routing.check(call, VENDOR)
             if call.is_test:
                 rehearsal.check(request.inputs[0].text, decision.id)
             vendor, port = self._providers.moderations(test=call.is_test)

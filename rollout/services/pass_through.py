@@ -34,11 +34,11 @@ from rollout.errors import FeatureKilled, LedgerUnavailable, ModelNotFound
 from rollout.providers.base import Providers, Refused
 from rollout.services import calls, upstream
 from rollout.services.calls import Call, Opened, Told
-from rollout.services.catalogue import InForce
 from rollout.services.features import Features
 from rollout.services.guardrails import noted
 from rollout.services.ids import NewId
 from rollout.services.ledger import Held, Ledger
+from rollout.services.routing import Routing
 from rollout.services.writer import Also
 
 log = structlog.get_logger()
@@ -124,13 +124,13 @@ class PassThrough(ABC):
         self,
         features: Features,
         ledger: Ledger,
-        catalogue: InForce,
+        routing: Routing,
         providers: Providers,
         new_id: NewId,
         *,
         secret: bytes,
     ) -> None:
-        self._features, self._ledger, self._catalogue = features, ledger, catalogue
+        self._features, self._ledger, self._routing = features, ledger, routing
         self._providers, self._new_id, self._secret = providers, new_id, secret
 
     @abstractmethod
@@ -183,17 +183,17 @@ class PassThrough(ABC):
             self._check_not_withheld(work)
             yield passed[-1]
 
-    def _resolve(self, call: Call, name: str, wire: str) -> Resolved:
+    def _resolve(self, call: Call, decision: Decision, name: str, wire: str) -> Resolved:
         """The model that answers the caller for that name. Raises ModelNotFound also for one that is asked by another route, and
         what a vendor that is switched off raises."""
-        resolved = calls.resolve(self._catalogue, self._features, call.identity, name, ANALYSIS)
+        resolved = self._routing.resolve(call, decision, name)
         if resolved.model.wire != wire:
             raise ModelNotFound(
                 f"The model {resolved.model.name} is not reached by this route.",
                 param="model",
                 remedy=f"Call {ROUTES.get(resolved.model.wire, 'the route of its vendor')}.",
             )
-        self._features.check_vendor(resolved.model.vendor)
+        self._routing.check(call, resolved.model.vendor)
         return resolved
 
     @contextlib.contextmanager

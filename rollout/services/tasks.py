@@ -60,12 +60,12 @@ from rollout.providers.base import Providers, Refused
 from rollout.services import calls, upstream
 from rollout.services.analyze import Analyze
 from rollout.services.calls import Call, Told
-from rollout.services.catalogue import InForce
 from rollout.services.features import Features
 from rollout.services.ids import NewId
 from rollout.services.ledger import Held, Ledger
 from rollout.services.pass_through import Answer, Asked, Unbooked, Work, charge, refusals_settled, shown
 from rollout.services.product_tables import ProductTables
+from rollout.services.routing import Routing
 from rollout.services.shrinking import shrunk
 from rollout.services.upstream import Outcome
 
@@ -133,7 +133,7 @@ class Tasks(Analyze):
         self,
         features: Features,
         ledger: Ledger,
-        catalogue: InForce,
+        routing: Routing,
         providers: Providers,
         new_id: NewId,
         *,
@@ -143,7 +143,7 @@ class Tasks(Analyze):
         tables: ProductTables,
         retention_days: int,
     ) -> None:
-        super().__init__(features, ledger, catalogue, providers, new_id, secret=secret)
+        super().__init__(features, ledger, routing, providers, new_id, secret=secret)
         self._database, self._blobs, self._tables = database, blobs, tables
         self._retention = retention_days * 86_400
 
