@@ -8,7 +8,17 @@ from typing import Protocol
 from flask import Blueprint, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from rollout.api.sandbox import anthropic, gemini, models, moderations, nova, openai_chat, openai_images, xai
+from rollout.api.sandbox import (
+    anthropic,
+    gemini,
+    midjourney,
+    models,
+    moderations,
+    nova,
+    openai_chat,
+    openai_images,
+    xai,
+)
 from rollout.api.sandbox.door import close_socket, request_id, send
 from rollout.services.sandbox.bench import Bench, ConnectionDropped, Refusal, Reply, json_reply
 
@@ -23,7 +33,7 @@ class Wire(Protocol):
     def routes(self, blueprint: Blueprint, bench: Bench) -> None: ...
 
 
-WIRES: tuple[Wire, ...] = (anthropic, openai_images, openai_chat, moderations, gemini, nova, xai)
+WIRES: tuple[Wire, ...] = (anthropic, openai_images, openai_chat, moderations, gemini, nova, xai, midjourney)
 _JOURNAL = "/sandbox/journal"
 _ID_HEADERS = ("x-request-id", "request-id", "x-amzn-requestid")
 _KEY_HEADERS = ("x-api-key", "x-goog-api-key")
@@ -92,7 +102,7 @@ def _missing_key() -> Response | None:
     has_key = request.headers.get("authorization", "").lower().startswith(_SCHEMES) or any(
         request.headers.get(name) for name in _KEY_HEADERS
     )
-    if has_key:
+    if has_key or request.path.startswith(midjourney.PICTURES):
         return None
     names = " or ".join(("Authorization: Bearer", *_KEY_HEADERS))
     return send(_refusal()(401, f"SANDBOX: send any key as {names}."))

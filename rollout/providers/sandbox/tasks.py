@@ -24,21 +24,10 @@ FAILURE = "FAILURE"
 _KEPT = 10_000
 
 
-class Looks:
-    """How often each of the latest tasks was looked at."""
-
-    def __init__(self) -> None:
-        self._counts: OrderedDict[str, int] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def percent(self, task_id: str, steering: Steering) -> int | None:
-        """How far the task has come at this look; None when it is over."""
-        steps = LOOKS if steering.progress is None else steering.progress
-        with self._lock:
-            count = self._counts[task_id] = self._counts.pop(task_id, 0) + 1
-            while len(self._counts) > _KEPT:
-                self._counts.popitem(last=False)
-        return 100 * count // (steps + 1) if count <= steps else None
+def percent_after(looks: int, steering: Steering) -> int | None:
+    """How far a task has come at its so many-th look; None when it is over."""
+    steps = LOOKS if steering.progress is None else steering.progress
+    return 100 * looks // (steps + 1) if looks <= steps else None
 
 
 class SandboxTasks:
@@ -46,7 +35,8 @@ class SandboxTasks:
 
     def __init__(self, images: SandboxImages, sleep: Sleep, hang_seconds: float) -> None:
         self._images, self._sleep, self._hang_seconds = images, sleep, hang_seconds
-        self._looks = Looks()
+        self._looks: OrderedDict[str, int] = OrderedDict()
+        self._lock = threading.Lock()
 
     def submit(self, call: ImageCall, reference: str) -> str:
         steering = steering_of(call.request.prompt)
@@ -58,9 +48,17 @@ class SandboxTasks:
 
     def look(self, call: ImageCall, task_id: str, reference: str) -> Progress | Finished:
         steering = steering_of(call.request.prompt)
-        percent = self._looks.percent(task_id, steering)
+        percent = percent_after(self._looked(task_id), steering)
         if percent is not None:
             return Progress(percent)
         if steering.code == FAILURE:
             raise Fault("the sandbox was told to fail", status=500, vendor_request_id=task_id)
         return self._images.make(call, steering)
+
+    def _looked(self, task_id: str) -> int:
+        """How often, this time included."""
+        with self._lock:
+            count = self._looks[task_id] = self._looks.pop(task_id, 0) + 1
+            while len(self._looks) > _KEPT:
+                self._looks.popitem(last=False)
+        return count
