@@ -58,7 +58,7 @@ COMMANDS = {
     "kill": ("rollout.cli.features:kill", "Stop a feature, for all or for one tenant."),
     "catalogue": (
         "rollout.cli.catalogue:catalogue",
-        "Vendors of models: vendors, disable, enable.",
+        "Models, aliases, vendors: models, show, set, price, retire, reset, aliases, alias, unalias, move, finish, vendors, disable, enable.",
     ),
     "plans": (
         "rollout.cli.plans:plans",

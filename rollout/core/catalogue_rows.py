@@ -223,11 +223,11 @@ def _names(model: Model, among: Catalogue, wires: Wires) -> Iterator[Fault]:
 
 
 def _numbers(model: Model) -> Iterator[Fault]:
-    for name in ("max_images", "max_input_images", "input_image_tokens", "max_input_tokens", "max_tokens"):
-        if getattr(model, name) < (name == "max_images"):
-            yield Fault(
-                "This is a positive number." if name == "max_images" else "This is not negative.", name
-            )
+    if model.max_images < 1:
+        yield Fault("This is a positive number.", "max_images")
+    for name in ("max_input_images", "input_image_tokens", "max_input_tokens", "max_tokens"):
+        if getattr(model, name) < 0:
+            yield Fault("This is not negative.", name)
     for index, size in enumerate(model.sizes):
         if size_of(size) is None:
             yield Fault("A size is WIDTHxHEIGHT in pixels.", f"sizes.{index}")

@@ -137,11 +137,13 @@ class CatalogueRows:
             checked(change.tx, "model", name, based_on)
             before = _require(change.tx, "model", name)
             seeded = next((model for model in load_seed().models if model.name == name), None)
-            if seeded is None or before["origin"] == "seed":
+            if seeded is None:
                 raise Conflict(
-                    f"The catalogue that came with this version {'has no' if seeded is None else 'says just this of'} {name}.",
+                    f"{name} is none of the models that came with this version.",
                     remedy="Retire it instead: what was made with it names it, and its prices.",
                 )
+            if before["origin"] == "seed":
+                raise Conflict(f"{name} is as it came with this version.")
             _examined(change.tx, "model", {**model_json(seeded), "moves_to": before["document"]["moves_to"]})
             catalogue_rows.remove(change.tx, "model", name)
             after = _require(change.tx, "model", name)

@@ -126,7 +126,7 @@ def test_a_row_is_edited_as_a_whole_by_its_version_and_goes_back_to_the_seeds(de
     reset = desk.change("DELETE", f"/catalogue/models/{PAINTER}")
     assert reset == seeded.json
     assert desk.services.catalogue().get(PAINTER).max_images == 10
-    assert "just this" in desk.faults("DELETE", f"/catalogue/models/{PAINTER}", 409)["detail"]
+    assert "as it came" in desk.faults("DELETE", f"/catalogue/models/{PAINTER}", 409)["detail"]
 
 
 def test_a_dry_run_says_what_would_be_and_leaves_nothing(desk: Desk) -> None:
@@ -220,7 +220,7 @@ def test_a_model_that_an_admin_puts_is_offered_and_answers(desk: Desk) -> None:
     assert made["document"]["created_at"] == made["changed_at"]
     assert "painter-9" in {model["id"] for model in desk.listed(key)}
     assert desk.draws(key, "painter-9").headers["x-rollout-model"] == "sandbox/painter-9"
-    assert "has no" in desk.faults("DELETE", "/catalogue/models/painter-9", 409)["detail"]
+    assert "none of the models" in desk.faults("DELETE", "/catalogue/models/painter-9", 409)["detail"]
     off = {**made["document"], "enabled": False}
     desk.change("PUT", "/catalogue/models/painter-9", document=off, etag=f'"{made["version"]}"')
     assert "painter-9" not in {model["id"] for model in desk.listed(key)}

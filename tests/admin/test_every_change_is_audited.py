@@ -180,6 +180,21 @@ def test_every_route_that_changes_something_is_audited(services: Services) -> No
     change("POST", "/catalogue/vendors/openai/disable", {}, "vendor.disabled", is_new=True)
     change("POST", "/catalogue/vendors/openai/enable", {}, "vendor.enabled")
 
+    painter, nickname = "/catalogue/models/gpt-image-2", "/catalogue/aliases/gpt-image-1"
+    document = services.catalogue_rows.get("model", "gpt-image-2")["document"]
+    change("PUT", painter, {"document": {**document, "max_images": 4}}, "model.changed")
+    change("DELETE", painter, {}, "model.reset")
+    new = {**document["prices"][0], "id": "openai/gpt-image-2/2027-01"}
+    change("POST", f"{painter}/prices", {"price": new}, "model.changed")
+    change("PUT", nickname, {"document": {"to": "gpt-image-1.5"}}, "alias.changed")
+    everyone = {"to": "gpt-image-2.6-flare", "phase": "general_availability"}
+    change("POST", f"{nickname}/move", everyone, "alias.changed")
+    change("POST", f"{nickname}/finish", {}, "plan.ended")
+    change("DELETE", nickname, {}, "alias.removed")
+    change("POST", f"{painter}/move", everyone, "plan.added", is_new=True)
+    change("POST", f"{painter}/finish", {"call_off": True}, "model.changed")
+    change("POST", f"{painter}/retire", {"successor": "gpt-image-2.6-flare"}, "model.retired")
+
     assert admin.routes_that_change() - admin.taken == {
         ("PATCH", "/admin/api/v1/feedback/<feedback_id>"),
         ("POST", "/admin/api/v1/ledger/verify"),
