@@ -154,24 +154,26 @@ class Tasks(Analyze):
         decision = calls.decide(self._features, call.identity, ANALYSIS)
         with upstream.outcome(decision) as outcome:
             job = _Job(self._new_id("anl"), call, decision, request, self._pictures(call.tenant_id, request))
-            by_table = request.product_table is not None
+            table_id = request.product_table
             step = self._step(job, load(request.task), request.products or ())
-            with self._booking(step.work, analysis_id=job.id, dispatch=not by_table) as held:
+            with self._booking(step.work, analysis_id=job.id, dispatch=table_id is None) as held:
                 if held.replay is not None:
                     return _told(held.replay, calls.told_again(held.replay, held.limits, held.now))
-                if by_table:
-                    result = self._compared(job, step, held, outcome)
-                else:
+                if table_id is None:
                     outcome.dispatched(held.id, step.work.headers)
                     result = self._answered(job, step, held, _Spent())
+                else:
+                    result = self._compared(job, step, held, outcome, table_id)
             self._check_not_withheld(step.work)
             return _told(result, Told(step.work.headers, held.limits, held.now))
 
-    def _compared(self, job: _Job, step: _Step, held: Held | Unbooked, outcome: Outcome) -> StoredResult:
+    def _compared(
+        self, job: _Job, step: _Step, held: Held | Unbooked, outcome: Outcome, table_id: str
+    ) -> StoredResult:
         """The two calls of a comparison with a stored table; one, where no row has a word of what was read."""
+        self._tables.get(job.call.tenant_id, table_id)
         reading, spent = self._reading(job, outcome)
-        table = job.request.product_table or ""
-        products = self._tables.likely(job.call.tenant_id, table, texts_of(reading))
+        products = self._tables.likely(job.call.tenant_id, table_id, texts_of(reading))
         held.dispatch()
         if not products:
             value = {**reading, "matches": [], "best": None}
@@ -260,7 +262,7 @@ class Tasks(Analyze):
     def _picture(self, tenant_id: str, given: Given, param: str, *, exact: bool) -> Picture:
         """`exact`: positions in it will be told, so the vendor must see the very pixels that it is sent."""
         if given.url is not None:
-            return picture_at(given.url, param)
+            return picture_at(given.url, f"{param}.url")
         own = given.generation
         image = (
             read_picture(given, param) if own is None else self._own(tenant_id, own, f"{param}.generation")
