@@ -87,10 +87,10 @@ class Results:
         self._secret, self._retention = secret, retention_days * 86_400
 
     def headers(self, work: Work, held: Held) -> dict[str, str]:
-        """Those of the work's answer, with the handle by which it is rated."""
+        """Those of the work's answer, with its id and the handle by which it is rated."""
         expires_at = held.now + self._retention
         handle = make_handle(self._secret, work.tenant_id, work.generation_id, work.end_user, expires_at)
-        return {**work.headers, "x-rollout-feedback": handle}
+        return {**work.headers, "x-rollout-feedback": handle, "x-rollout-generation": work.generation_id}
 
     def settle(
         self, work: Work, held: Held, told: Told, finished: Finished, *, also: Also | None = None
