@@ -135,20 +135,19 @@ def ending(models: Sequence[Model], now: int) -> Iterator[tuple[Model, int]]:
                 yield model, min(days)
 
 
-def applied(proposal: Proposal, document: Mapping[str, Any], now: int) -> dict[str, Any]:
+def applied(
+    proposal: Proposal, document: Mapping[str, Any], taken: Collection[str], now: int
+) -> dict[str, Any]:
     """The catalogue's row, given as its document (of an unlisted model that of the row which it is like), as the proposal has it.
 
     A model that is new here is disabled and without price, so nobody is charged by another one's; the rest is taken over to begin with.
+    Where its name is `taken`, by another vendor's, the vendor's stands before it.
     """
     today = rfc3339(now)
     if proposal.kind == "unlisted":
-        return {
-            **document,
-            **_NEW,
-            "name": proposal.model,
-            "upstream_id": proposal.model,
-            "created_at": today,
-        }
+        name = f"{proposal.vendor}-{proposal.model}" if proposal.model in taken else proposal.model
+        new = {"name": name, "upstream_id": proposal.model, "created_at": today}
+        return {**document, **_NEW, **new}
     return {
         **document,
         "lifecycle": "retired" if proposal.kind == "gone" else "deprecated",

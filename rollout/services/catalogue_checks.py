@@ -33,7 +33,7 @@ from rollout.db.engine import Database, Tx
 from rollout.errors import Conflict, NotFound
 from rollout.providers.base import Fault, Lists, PortError, Providers
 from rollout.services import catalogue_rows
-from rollout.services.catalogue import InForce
+from rollout.services.catalogue import InForce, under_rows
 from rollout.services.changes import Change, Changes
 from rollout.services.events import Event, Events
 from rollout.services.ids import NewId, first_id
@@ -84,10 +84,10 @@ class CatalogueChecks:
         with self._database.write() as tx:
             revision.lock(tx)
             now = self._database.now(tx)
-            near = dict(ending(self._catalogue().models, now))
-            for model, days in near.items():
+            near = list(ending(self._catalogue().models, now))
+            for model, days in near:
                 self._warn_of(tx, now, model, days)
-            names = {model.name for model in near}
+            names = {model.name for model, _ in near}
             self._outdate(tx, now, [one for one in proposals.open_(tx) if _is_over(one, names)])
 
     def page(self, *, state: str | None, cursor: str | None, limit: int) -> list[dict[str, Any]]:
@@ -121,7 +121,8 @@ class CatalogueChecks:
                 )
             like = proposal.found.get("like", proposal.model)
             document = catalogue_rows.checked(change.tx, "model", like, None)
-            catalogue_rows.keep(change, "model", applied(proposal, document, change.now))
+            taken = {model.name for model in under_rows(change.tx).models}
+            catalogue_rows.keep(change, "model", applied(proposal, document, taken, change.now))
             return _end(change, proposal.ended("applied", change.now, actor.name))
 
     def dismiss(

@@ -15,11 +15,14 @@ PREFIXES: tuple[str, ...] = ("/v1/models", "/xai/v1/models")
 def routes(blueprint: Blueprint, bench: Bench) -> None:
     sandbox = ModelsSandbox(bench)
 
-    @blueprint.get("/xai/v1/models", defaults={"name": None})
     @blueprint.get("/v1/models", defaults={"name": None})
     @blueprint.get("/v1/models/<name>")
     def models(name: str | None) -> Response:
         return send((sandbox.anthropic if _asks_anthropic() else sandbox.openai)(name))
+
+    @blueprint.get("/xai/v1/models")
+    def xai_models() -> Response:
+        return send(sandbox.openai())
 
 
 def refusal() -> Refusal:
