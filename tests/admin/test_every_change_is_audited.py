@@ -11,12 +11,14 @@ from flask import Flask
 
 from rollout.app import build, create_app
 from rollout.core.audit import Actor
+from rollout.core.catalogue_checks import Proposal
 from rollout.core.decisions import GENERATION, Decision
 from rollout.core.grants import Asking
 from rollout.core.holds import HoldRequest
 from rollout.core.jobs import JobFailed
 from rollout.core.steps import Edit, Restart
 from rollout.core.tokens import NewToken
+from rollout.db import catalogue_proposals
 from rollout.services.registry import Services
 from rollout.settings import Settings
 
@@ -195,15 +197,31 @@ def test_every_route_that_changes_something_is_audited(services: Services) -> No
     change("POST", f"{painter}/finish", {"call_off": True}, "model.changed")
     change("POST", f"{painter}/retire", {"successor": "gpt-image-2.6-flare"}, "model.retired")
 
+    kept, dropped = proposed(services)
+    change("POST", f"/catalogue/proposals/{kept}/apply", {}, "proposal.applied")
+    change("POST", f"/catalogue/proposals/{dropped}/dismiss", {}, "proposal.dismissed")
+
     assert admin.routes_that_change() - admin.taken == {
         ("PATCH", "/admin/api/v1/feedback/<feedback_id>"),
+        ("POST", "/admin/api/v1/catalogue/verify"),
         ("POST", "/admin/api/v1/ledger/verify"),
         ("POST", "/admin/api/v1/plans/<feature>/simulate"),
     }, (
         "a route that changes something is not tried here (feedback has its own test: test_admin_feedback; "
-        "to look at the books changes nothing, and leaves a row that says who did; a simulation changes nothing)"
+        "to look at the books changes nothing, and leaves a row that says who did; a simulation changes nothing, nor does "
+        "a look at vendors' lists, which proposes)"
     )
     assert services.audit.verify() is None
+
+
+def proposed(services: Services) -> list[str]:
+    """Two models that a vendor no longer has, it says."""
+    names = ("claude-opus-5-5", "claude-haiku-5-5")
+    with services.database.write() as tx:
+        for name in names:
+            found = {"retires_at": None}
+            catalogue_proposals.add(tx, Proposal(f"prp_{name}", "anthropic", name, "gone", found, "open", 0))
+    return [f"prp_{name}" for name in names]
 
 
 def asked(services: Services) -> str:
