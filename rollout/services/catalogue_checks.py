@@ -20,6 +20,7 @@ from rollout.core.catalogue_checks import (
     Finding,
     Listed,
     Proposal,
+    State,
     applied,
     check_state,
     differences,
@@ -123,7 +124,7 @@ class CatalogueChecks:
             document = catalogue_rows.checked(change.tx, "model", like, None)
             taken = {model.name for model in under_rows(change.tx).models}
             catalogue_rows.keep(change, "model", applied(proposal, document, taken, change.now))
-            return _end(change, proposal.ended("applied", change.now, actor.name))
+            return _end(change, proposal, "applied")
 
     def dismiss(
         self,
@@ -137,7 +138,7 @@ class CatalogueChecks:
         """Leave the catalogue as it is. Raises NotFound, Conflict, StaleVersion."""
         with self._changes.begin(actor, reason, dry_run=dry_run) as change:
             proposal = _open(change.tx, proposal_id, based_on)
-            return _end(change, proposal.ended("dismissed", change.now, actor.name))
+            return _end(change, proposal, "dismissed")
 
     def _compare(self, vendor: str, lists: Lists) -> dict[str, Any]:
         try:
@@ -219,8 +220,14 @@ def _open(tx: Tx, proposal_id: str, based_on: int | None) -> Proposal:
     return found
 
 
-def _end(change: Change, after: Proposal) -> dict[str, Any]:
+def _end(change: Change, before: Proposal, state: State) -> dict[str, Any]:
+    after = before.ended(state, change.now, change.actor.name)
     proposals.put(change.tx, after)
-    shown = proposal_json(after)
-    change.record(f"proposal.{after.state}", subject=after.id, tenant=None, before=None, after=shown)
-    return shown
+    change.record(
+        f"proposal.{state}",
+        subject=after.id,
+        tenant=None,
+        before=proposal_json(before),
+        after=proposal_json(after),
+    )
+    return proposal_json(after)
