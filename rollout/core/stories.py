@@ -185,8 +185,8 @@ def _events(found: Traces) -> Iterator[Event]:
     if found.images:
         yield _stored(found.images)
     if (event := found.guardrail) is not None:
-        said = ("category", "point", "source", "vendor_code")
-        yield Event("guardrail", event.at, {name: getattr(event, name) for name in said})
+        told = ("category", "point", "source", "vendor_code")
+        yield Event("guardrail", event.at, {name: getattr(event, name) for name in told})
     if (judged := found.evaluation) is not None:
         yield Event("evaluated", judged.created_at, evaluation_json(judged), _question(found, "evaluate"))
     if refusal is not None:
