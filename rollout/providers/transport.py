@@ -3,7 +3,8 @@ its certificates.
 
 Nothing is sent twice: no retries, no redirects. The connections are pooled here: httpcore2's pool walks all that it has at each
 call's start and end under one lock, so a quick call beside 1,000 waiting ones takes milliseconds. It still makes the connections,
-direct ones and those through proxies. `httpx2.HTTPTransport._pool` is the one private name that this leans on.
+direct ones and those through proxies. Private names that this leans on: `httpx2.HTTPTransport._pool`, and below a connection of
+httpcore2 `_connection` and `_h11_state`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # public, and missing in typeshed
 
 import httpcore2
@@ -186,7 +187,7 @@ class Connections:
         self, connection: httpcore2.ConnectionInterface, idle: deque[httpcore2.ConnectionInterface]
     ) -> None:
         """One whose answer was read to its end; and the oldest two are looked at: those that a burst left must not stay open."""
-        if connection.is_idle() and not self._is_closed:
+        if connection.is_idle() and not _has_more(connection) and not self._is_closed:
             idle.append(connection)
         else:
             connection.close()
@@ -206,6 +207,13 @@ def _taken(idle: deque[httpcore2.ConnectionInterface]) -> httpcore2.ConnectionIn
             return connection
         connection.close()
     return None
+
+
+def _has_more(connection: Any) -> bool:
+    """Whether more came than the answer: it would be taken for the answer to the next call, somebody else's."""
+    while (inner := getattr(connection, "_connection", None)) is not None:
+        connection = inner
+    return bool(connection._h11_state.trailing_data[0])
 
 
 def _closed_if_expired(idle: deque[httpcore2.ConnectionInterface]) -> bool:

@@ -60,6 +60,12 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/chunks":
             self._chunks()
             return
+        if self.path.endswith("/two"):
+            self.wfile.write(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n/twoHTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsomeones"
+            )
+            self._headers_buffer: list[bytes] = []
+            return
         body = self.path.encode() * (100_000 if self.path == "/large" else 1)
         self.send_header("Content-Length", str(len(body) + (10 if self.path == "/cut" else 0)))
         self.end_headers()
@@ -222,6 +228,13 @@ def test_no_call_waits_for_a_place_among_others(ours: Line, vendor: Server) -> N
         assert ours.client.get(f"{vendor.url}/quick").text == "/quick"
         vendor.go_on.set()
         assert [answer.result() for answer in answers] == [f"/wait/{n}" for n in range(150)]
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+def test_an_answer_that_nobody_asked_for_is_nobodys(through: Any, vendor: Server, proxied: bool) -> None:
+    line = through.opened({"http": f"http://{through(vendor).address}"} if proxied else {})
+    answers = [line.client.get(f"{vendor.url}/{path}").text for path in ("two", "mine")]
+    assert [answer.rpartition("/")[2] for answer in answers] == ["two", "mine"]
 
 
 def test_what_a_burst_has_left_is_closed_by_and_by(ours: Line, vendor: Server) -> None:
