@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -27,14 +29,18 @@ from rollout.services.tasks import load
 log = structlog.get_logger()
 
 SECONDS = 15.0
+LOOK_SECONDS = 0.25
 
 Ground = Decision | Generation
 """By which feature, in which phase, the pictures were made: as it was decided, or written down."""
 
 
 class Evaluate:
-    def __init__(self, database: Database, asking: Asking) -> None:
-        self._database, self._asking, self._question = database, asking, Question(load("evaluate"), SECONDS)
+    def __init__(
+        self, database: Database, asking: Asking, sleep: Callable[[float], object] = time.sleep
+    ) -> None:
+        self._database, self._asking, self._sleep = database, asking, sleep
+        self._question = Question(load("evaluate"), SECONDS)
 
     def judged(self, call: Call, decision: Ground, work: Work, delivered: Delivered) -> Delivered:
         """The pictures with what Claude found of them, where that was asked for; never raises."""
@@ -54,6 +60,15 @@ class Evaluate:
             return delivered
         found = self.found(delivered.tenant_id, delivered.result.body["generation"])
         return replace(delivered, evaluation=found)
+
+    def once_judged(self, delivered: Delivered) -> Delivered:
+        """What a job has made, with what it finds of it: waits as long as a judge may take."""
+        for _ in range(int(SECONDS / LOOK_SECONDS)):
+            told = self.again(delivered)
+            if told.evaluation != evaluation_json(None):
+                return told
+            self._sleep(LOOK_SECONDS)
+        return self.again(delivered)
 
     def found(self, tenant_id: str, generation_id: str) -> dict[str, Any]:
         """What was found of a generation whose evaluation was asked for, as callers see it."""

@@ -262,7 +262,9 @@ class Generate:
             raise StillRunning(generation=found.generation.id, headers=told.headers)
         if found.status != "succeeded" or found.hold.result is None:
             raise raised(found, told.headers)
-        return self._again(accepted.call, found.hold.result, told)
+        return self._evaluate.once_judged(
+            self._results.replayed(accepted.call.tenant_id, found.hold.result, told)
+        )
 
     def _joined(self, call: Call) -> Delivered | None:
         """The answer that this retry lacks."""
