@@ -76,6 +76,11 @@ COMMANDS = {
         "rollout.cli.requests:requests",
         "What partners were refused, and the story of any id: list, export, summary, show.",
     ),
+    "analyses": ("rollout.cli.analyses:analyses", "What named tasks were answered: list, show."),
+    "product-tables": (
+        "rollout.cli.analyses:product_tables",
+        "Tables that pictures of products are compared with: list.",
+    ),
     "guardrail-events": (
         "rollout.cli.guardrail_events:guardrail_events",
         "What vendors refused for its content: list.",

@@ -46,7 +46,7 @@ def get(tx: Tx, hold_id: str) -> Hold | None:
 
 
 def of_request(tx: Tx, request_id: str) -> Hold | None:
-    row = tx.execute(sa.select(hold).where(hold.c.request_id == request_id)).mappings().first()
+    row = tx.execute(sa.select(hold).where(hold.c.request_id == request_id).order_by(hold.c.id)).mappings().first()
     return of_row(row) if row else None
 
 
