@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from processes import REPOSITORY, Service, Starter, give_up
+from sandboxes import picture
 
 import dev
 
@@ -48,9 +49,18 @@ def assert_opens(service: Service, handle: str) -> None:
     [("partner.md", "First five minutes"), ("mulai-cepat.md", "Panggilan pertama seorang mitra")],
 )
 def test_the_python_snippets_analyse_and_generate(service: Service, page: str, heading: str) -> None:
-    analysis, picture = snippets(service, page, heading, "python")
+    analysis, generation = snippets(service, page, heading, "python")
     assert run(sys.executable, "-", source=analysis)
-    assert_opens(service, run(sys.executable, "-", source=picture).split()[-1])
+    assert_opens(service, run(sys.executable, "-", source=generation).split()[-1])
+
+
+def test_the_python_snippets_of_chat_completions_and_moderations(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(picture())
+    (chat,) = snippets(service, "partner.md", "Chat completions", "python")
+    assert "PNG, 64x48 pixels" in run(sys.executable, "-", source=chat, cwd=tmp_path)
+    (moderation,) = snippets(service, "partner.md", "Moderations", "python")
+    flagged, score = run(sys.executable, "-", source=moderation).split()
+    assert (flagged, float(score) < 0.01) == ("False", True)
 
 
 @pytest.mark.node
@@ -58,7 +68,9 @@ def test_the_node_snippets_analyse_and_generate(service: Service) -> None:
     node = dev.find_node()
     if node is None or not dev.NODE_MODULES.exists():
         give_up("NOT TESTED WITH NODE: `python3 dev.py test` fetches it")
-    analysis, picture = snippets(service, "partner.md", "First five minutes", "js")
+    analysis, generation = snippets(service, "partner.md", "First five minutes", "js")
     where = dev.NODE_MODULES.parent
     assert run(node, "--input-type=module", source=analysis, cwd=where)
-    assert_opens(service, run(node, "--input-type=module", source=picture, cwd=where).split()[-1])
+    assert_opens(service, run(node, "--input-type=module", source=generation, cwd=where).split()[-1])
+    (chat,) = snippets(service, "partner.md", "Chat completions", "js")
+    assert run(node, "--input-type=module", source=chat, cwd=where).startswith("SANDBOX")
