@@ -22,7 +22,15 @@ from rollout.core.holds import Hold
 from rollout.core.prices import maximum_image_cost
 from rollout.db import analyses, generations
 from rollout.db.engine import Database
-from rollout.providers.base import Fault, MessageCall, NotSent, OutcomeUnknown, Rejected, Throttled
+from rollout.providers.base import (
+    Fault,
+    MessageCall,
+    NotSent,
+    OutcomeUnknown,
+    Progress,
+    Rejected,
+    Throttled,
+)
 from rollout.services.refine import MAX_BYTES
 
 REFINE, EVALUATE = {"rollout": {"refine_prompt": True}}, {"rollout": {"evaluate": True}}
@@ -445,3 +453,47 @@ def test_the_sandbox_scores_as_it_is_told(gateway: Gateway) -> None:
     answer = gateway.door(mode="test").generate(prompt="sandbox:judge=score:0.2 a fox", **EVALUATE)
 
     assert answer.json["rollout"]["evaluate"]["score"] == 0.2
+
+
+# -- jobs --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_refines_once_and_judges_what_came_of_it(gateway: Gateway) -> None:
+    gateway.vendor.seen = [Progress(10)]
+    gateway.vendor.answers = [said({"prompt": BETTER}), None, said(JUDGED)]
+    door = gateway.door()
+    body = {
+        "model": "midjourney",
+        "prompt": "a lighthouse",
+        "rollout": {"refine_prompt": True, "evaluate": True},
+    }
+    made = door.post("/api/v1/generations", body).json["id"]
+
+    assert gateway.work() == [2]
+    gateway.wait(2)
+    assert gateway.work() == [2]
+    gateway.wait(2)
+    assert gateway.work() == ["succeeded"]
+
+    told = door.get(f"/api/v1/generations/{made}").json["rollout"]
+    assert told == {
+        "refine_prompt": {"prompt": BETTER, "model": "claude-sonnet-5-5"},
+        "evaluate": {"model": "claude-sonnet-5-5", "score": 0.4, "criteria": JUDGED},
+    }
+    (_, judged) = questions(gateway)
+    assert judged["messages"][0]["content"][0]["text"] == "<asked>a lighthouse</asked>"
+    assert [hold.state for hold in gateway.holds()] == ["settled"] * 3
+
+
+@on_sqlite
+def test_who_waits_for_a_job_waits_for_its_judge(gateway: Gateway) -> None:
+    judge = gateway.services.evaluate
+    left: list[Any] = []
+    judged, judge.judged = judge.judged, lambda *asked: left.append(asked)
+    judge._sleep = lambda _: judged(*left.pop())
+    gateway.vendor.answers = [None, said(JUDGED)]
+
+    answer = gateway.door().generate(model="midjourney", size="auto", **EVALUATE)
+
+    assert answer.status_code == 200
+    assert answer.json["rollout"]["evaluate"]["score"] == 0.4
