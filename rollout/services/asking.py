@@ -18,9 +18,10 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
+from rollout.core.analyses import MAX_BODY_BYTES
 from rollout.core.tasks import Task, Unusable, read_answer
 from rollout.core.wire import read_message
-from rollout.errors import RolloutError
+from rollout.errors import ContentRefused, PayloadTooLarge, PermissionDenied, RolloutError
 from rollout.services.admission import Admission
 from rollout.services.analyze import Analyze
 from rollout.services.calls import Call
@@ -60,10 +61,13 @@ class Asking:
     def ask(self, call: Call, question: Question, content: Sequence[Mapping[str, Any]], answer: type[T]) -> T:
         """Claude's answer to the question about `content`, blocks of a message. Raises Skipped."""
         if "analyze" not in call.identity.key.scopes:
-            raise Skipped("permission_denied")
+            raise Skipped(PermissionDenied.code)
+        own, asked = _asked(call, question, content)
+        if asked.body_bytes > MAX_BODY_BYTES:
+            raise Skipped(PayloadTooLarge.code)
         try:
             place = self._admission.take("analysis")
-            pending = _begun(lambda: self._analyze.run(*_asked(call, question, content)).body, place.leave)
+            pending = _begun(lambda: self._analyze.run(own, asked).body, place.leave)
             body = pending.result(question.seconds)
         except TimeoutError:
             raise Skipped("late") from None
@@ -118,7 +122,7 @@ def request_id(request_id: str, question: str) -> str:
 def _read(body: bytes, task: Task, answer: type[T]) -> T:
     """Raises Skipped for an answer that is none."""
     if read_message(body)[1] == "refusal":
-        raise Skipped("content_refused")
+        raise Skipped(ContentRefused.code)
     try:
         return msgspec.convert(read_answer(body, task.schema), answer)
     except (Unusable, msgspec.ValidationError) as error:

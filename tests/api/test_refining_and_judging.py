@@ -31,6 +31,7 @@ from rollout.providers.base import (
     Rejected,
     Throttled,
 )
+from rollout.services import asking
 from rollout.services.refine import MAX_BYTES
 
 REFINE, EVALUATE = {"rollout": {"refine_prompt": True}}, {"rollout": {"evaluate": True}}
@@ -383,6 +384,18 @@ def test_a_stream_carries_no_event_of_ours_and_is_judged_all_the_same(gateway: G
         generation = generations.of_hold(tx, "acme", holds(gateway, GENERATION)[0].id)
     assert generation is not None
     assert gateway.services.evaluate.found("acme", generation.id)["score"] == 0.4
+
+
+@on_sqlite
+def test_pictures_that_no_message_can_hold_are_not_judged(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "MAX_BODY_BYTES", 1_000)
+
+    answer = gateway.door().generate(**EVALUATE)
+
+    assert answer.json["rollout"] == {"evaluate": {"skipped": "payload_too_large"}}
+    assert questions(gateway) == []
 
 
 @on_sqlite
