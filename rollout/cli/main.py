@@ -54,6 +54,7 @@ COMMANDS = {
         "Corrections of what a tenant used: list, show, add.",
     ),
     "holds": ("rollout.cli.holds:holds", "Reservations: list, show, settle, void."),
+    "generations": ("rollout.cli.generations:generations", "Pictures on order: list, show, cancel."),
     "features": ("rollout.cli.features:features", "Features: list, show, revive."),
     "kill": ("rollout.cli.features:kill", "Stop a feature, for all or for one tenant."),
     "catalogue": (

@@ -8,17 +8,20 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from uses import generation
 
 from rollout.app import build, create_app
 from rollout.core.audit import Actor
 from rollout.core.catalogue_checks import Proposal
 from rollout.core.decisions import GENERATION, Decision
+from rollout.core.generation_jobs import GenerationJob
 from rollout.core.grants import Asking
 from rollout.core.holds import HoldRequest
 from rollout.core.jobs import JobFailed
 from rollout.core.steps import Edit, Restart
 from rollout.core.tokens import NewToken
-from rollout.db import catalogue_proposals
+from rollout.db import catalogue_proposals, generation_jobs, generations
+from rollout.db.engine import Tx
 from rollout.services.registry import Services
 from rollout.settings import Settings
 
@@ -176,6 +179,7 @@ def test_every_route_that_changes_something_is_audited(services: Services) -> No
     change("POST", f"/webhooks/{hook['id']}/deliveries/{sent['id']}/resend", {}, "webhook.resent")
     change("POST", f"/jobs/{dead_job(services)}/replay", {}, "job.replayed")
     change("DELETE", f"/webhooks/{hook['id']}", {}, "webhook.removed")
+    change("POST", f"/generations/{queued_generation(services)}/cancel", {}, "generation.cancelled")
 
     change("POST", f"/features/{GENERATION}/kill", {}, "feature.killed", is_new=True)
     change("POST", f"/features/{GENERATION}/revive", {}, "feature.revived")
@@ -245,12 +249,27 @@ def dead_job(services: Services) -> str:
     return job.id
 
 
+def queued_generation(services: Services) -> str:
+    def left(tx: Tx, hold_id: str, now: int) -> None:
+        generations.add(tx, generation(hold_id=hold_id, created_at=now))
+        generation_jobs.add(tx, GenerationJob("acme", "gen_1", {}))
+
+    services.ledger.reserve(hold_request("req_2"), also=left)
+    return "gen_1"
+
+
 def unknown_hold(services: Services) -> str:
-    request = HoldRequest(
+    with services.ledger.hold(hold_request("req_1")) as held:
+        held.unknown("for the test")
+    return held.id
+
+
+def hold_request(request_id: str) -> HoldRequest:
+    return HoldRequest(
         "acme",
         GENERATION,
         "dec_1",
-        "req_1",
+        request_id,
         "key_1",
         (),
         0,
@@ -261,6 +280,3 @@ def unknown_hold(services: Services) -> str:
         "m",
         "p",
     )
-    with services.ledger.hold(request) as held:
-        held.unknown("for the test")
-    return held.id
