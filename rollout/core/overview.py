@@ -56,7 +56,8 @@ class Spike:
 class Needs:
     """What waits for somebody. `full`: the fullest hard limits; `bad`: open thumbs down; `gone`: workers that are not heard of, or behind;
     `wrong`: the last look at the books, if they were not right; `dead`: background jobs that died lately; `review`: what is in doubt
-    until a person ends it, apart from `doubt`, which time ends; `changes` of plans that wait for approval, `conflicts` of schedules."""
+    until a person ends it, apart from `doubt`, which time ends; `changes` of plans that wait for approval, `conflicts` of schedules;
+    `proposals`: what vendors say otherwise than the catalogue."""
 
     asked: Asked | None
     full: Sequence[Limit]
@@ -70,6 +71,7 @@ class Needs:
     review: Doubt | None = None
     changes: Sequence[ChangeRequest] = ()
     conflicts: Sequence[Schedule] = ()
+    proposals: int = 0
 
     @property
     def nothing(self) -> bool:
@@ -87,6 +89,7 @@ class Needs:
                 self.dead,
                 self.changes,
                 self.conflicts,
+                self.proposals,
             )
         )
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from rollout.core.decisions import FEATURES
 from rollout.core.overview import Calls, LastDay, Needs, Spike
 from rollout.db import (
+    catalogue_proposals,
     change_requests,
     jobs,
     kills,
@@ -97,6 +98,7 @@ class Overview:
                     one for feature in sorted(plans.all_(tx)) for one in change_requests.waiting(tx, feature)
                 ],
                 conflicts=[one for one in schedules.open_(tx) if one.state == "conflict"],
+                proposals=catalogue_proposals.count_open(tx),
             )
 
     def last_day(self) -> LastDay:
