@@ -51,6 +51,7 @@ from rollout.services.access import Access
 from rollout.services.adjustments import Adjustments
 from rollout.services.admission import Admission
 from rollout.services.alerts import Alerts
+from rollout.services.analysis_results import AnalysisResults
 from rollout.services.analyze import Analyze
 from rollout.services.asking import Asking
 from rollout.services.audit import AuditLog
@@ -106,6 +107,7 @@ from rollout.services.simulations import Simulations
 from rollout.services.state import State
 from rollout.services.statements import Statements
 from rollout.services.switches import Switches
+from rollout.services.task_pictures import TaskPictures
 from rollout.services.tasks import Tasks
 from rollout.services.tenants import Tenants
 from rollout.services.tokens import Tokens
@@ -175,6 +177,7 @@ def build(
     routing = Routing(catalogue, features, breakers)
     analyze = Analyze(features, ledger, routing, vendors, new_id, secret=secret)
     product_tables = ProductTables(database, changes, new_id)
+    analysis_results = AnalysisResults(database, retention_days=settings.retention_days)
     places = Admission(settings.places)
     asking = Asking(analyze, places)
     evaluate = Evaluate(database, asking)
@@ -265,12 +268,12 @@ def build(
             vendors,
             new_id,
             secret=secret,
-            database=database,
-            blobs=blobs,
+            pictures=TaskPictures(database, blobs),
             tables=product_tables,
-            retention_days=settings.retention_days,
+            results=analysis_results,
         ),
         product_tables=product_tables,
+        analysis_results=analysis_results,
         chat=Chat(features, ledger, routing, vendors, new_id, secret=secret),
         moderations=Moderations(features, routing, vendors),
         evaluate=evaluate,

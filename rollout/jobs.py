@@ -97,7 +97,7 @@ def all_of(services: Services) -> list[Tick]:
         Tick("counts", 5, services.flag_metrics.flush, elected=False),
         Tick("old_counts", 600, services.flag_metrics.forget),
         Tick("old_jobs", 600, services.jobs.purge),
-        Tick("answers", 600, services.tasks.purge),
+        Tick("answers", 600, services.analysis_results.purge),
         Tick("products", 3_600, services.product_tables.purge),
         Tick("verify", 600, services.verifications.nightly),
         Tick("models", 21_600, services.catalogue_checks.tick),

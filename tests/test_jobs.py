@@ -101,7 +101,7 @@ def test_a_worker_starts_its_jobs_and_stops_them(database: Database) -> None:
         database=database,
         ledger=ledger,
         images=SimpleNamespace(purge=_nothing),
-        tasks=SimpleNamespace(purge=_nothing),
+        analysis_results=SimpleNamespace(purge=_nothing),
         product_tables=SimpleNamespace(purge=_nothing),
         sessions=SimpleNamespace(forget=_nothing),
         meters=SimpleNamespace(carry_out_plans=_nothing),

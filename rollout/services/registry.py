@@ -11,6 +11,7 @@ from rollout.services.access import Access
 from rollout.services.adjustments import Adjustments
 from rollout.services.admission import Admission
 from rollout.services.alerts import Alerts
+from rollout.services.analysis_results import AnalysisResults
 from rollout.services.analyze import Analyze
 from rollout.services.audit import AuditLog
 from rollout.services.breakers import Breakers
@@ -125,6 +126,7 @@ class Services:
     generations: Generations
     analyze: Analyze
     tasks: Tasks
+    analysis_results: AnalysisResults
     product_tables: ProductTables
     chat: Chat
     moderations: Moderations
