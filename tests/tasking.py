@@ -16,8 +16,10 @@ from werkzeug.test import TestResponse
 
 from rollout.api.native import analyses, product_tables
 from rollout.core.tenants import SCOPES, Mode, Scope
+from rollout.services.analysis_results import AnalysisResults
 from rollout.services.changes import Changes
 from rollout.services.product_tables import ProductTables
+from rollout.services.task_pictures import TaskPictures
 from rollout.services.tasks import Tasks
 
 
@@ -26,6 +28,7 @@ class Tasking(Gateway):
         super()._wire(*arguments)
         services = self.services
         services.product_tables = ProductTables(self.database, Changes(self.database), self.new_id)
+        services.analysis_results = AnalysisResults(self.database, retention_days=RETENTION_DAYS)
         services.tasks = Tasks(
             services.features,
             self.ledger,
@@ -33,10 +36,9 @@ class Tasking(Gateway):
             self._providers,
             self.new_id,
             secret=doors.SECRET,
-            database=self.database,
-            blobs=self.blobs,
+            pictures=TaskPictures(self.database, self.blobs),
             tables=services.product_tables,
-            retention_days=RETENTION_DAYS,
+            results=services.analysis_results,
         )
 
     def _app(self, *arguments: Any) -> Flask:

@@ -44,7 +44,7 @@ class TablesQuery(PageQuery):
 @routes.get("/analyses")
 @operation("What a tenant's named tasks were answered, newest first", auth=viewer, query=AnalysesQuery)
 def list_analyses(query: AnalysesQuery) -> Answer:
-    rows = services().tasks.page(
+    rows = services().analysis_results.page(
         tenant=query.tenant, task=query.task, cursor=query.cursor, limit=query.limit + 1
     )
     return listing(rows, query.limit, lambda kept: kept.analysis_id, result_json)
@@ -53,7 +53,7 @@ def list_analyses(query: AnalysesQuery) -> Answer:
 @routes.get("/analyses/<analysis_id>")
 @operation("What a named task was answered, while it is kept", auth=viewer, answer=AnalysisOut)
 def show_analysis(analysis_id: str) -> Answer:
-    return result_json(services().tasks.find(analysis_id))
+    return result_json(services().analysis_results.find(analysis_id))
 
 
 @routes.get("/product-tables")

@@ -25,7 +25,7 @@ def analyses() -> None:
 def list_answers(tenant: str, task: str | None, limit: int, as_json: bool) -> None:
     """A tenant's, newest first."""
     with wired() as services:
-        found = services.tasks.page(tenant=tenant, task=task, cursor=None, limit=limit)
+        found = services.analysis_results.page(tenant=tenant, task=task, cursor=None, limit=limit)
     rows = [result_json(kept) for kept in found]
     show_rows(rows, as_json, "No answers are kept.", columns=_ANSWERS, limit=limit)
 
@@ -36,7 +36,7 @@ def list_answers(tenant: str, task: str | None, limit: int, as_json: bool) -> No
 def show_answer(analysis: str, as_json: bool) -> None:
     """One of them; how it came about: `rollout requests show`."""
     with wired() as services:
-        show(result_json(services.tasks.find(analysis)), as_json)
+        show(result_json(services.analysis_results.find(analysis)), as_json)
 
 
 @click.group("product-tables")

@@ -18,46 +18,34 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from rollout.blobs.base import Blobs
 from rollout.core.analyses import MAX_BODY_BYTES
 from rollout.core.catalogue import Cost
 from rollout.core.decisions import ANALYSIS, Decision
 from rollout.core.guardrails import category_of
 from rollout.core.holds import Actual, StoredResult
-from rollout.core.input_images import InputImage
-from rollout.core.pictures import media_type_and_size
 from rollout.core.prices import actual_message_cost
 from rollout.core.products import MAX_CANDIDATE_BYTES, Product
 from rollout.core.tasks import (
     READING,
-    AnalysisResult,
-    Given,
     Picture,
     Task,
     TaskRequest,
     Unusable,
-    in_base64,
     message_of,
-    picture_at,
     read_answer,
-    read_picture,
     result_of,
     schema_of,
     texts_of,
 )
-from rollout.core.uses import StoredImage
-from rollout.db import analyses, analysis_results, generations, images
-from rollout.db.engine import Database, Tx
 from rollout.errors import (
     InvalidRequest,
-    NotFound,
     PayloadTooLarge,
-    ResultPurged,
     RolloutError,
     UpstreamFailed,
 )
 from rollout.providers.base import Providers, Refused
 from rollout.services import calls, upstream
+from rollout.services.analysis_results import AnalysisResults
 from rollout.services.analyze import Analyze
 from rollout.services.calls import Call, Told
 from rollout.services.features import Features
@@ -66,10 +54,9 @@ from rollout.services.ledger import Held, Ledger
 from rollout.services.pass_through import Answer, Asked, Unbooked, Work, charge, refusals_settled, shown
 from rollout.services.product_tables import ProductTables
 from rollout.services.routing import Routing
-from rollout.services.shrinking import shrunk
+from rollout.services.task_pictures import TaskPictures
 from rollout.services.upstream import Outcome
 
-FORGOTTEN_AT_ONCE = 500
 _HEADERS = {"anthropic-version": "2026-10-21"}
 
 
@@ -127,8 +114,6 @@ class _Spent:
 
 
 class Tasks(Analyze):
-    """`retention_days` is how long answers are kept."""
-
     def __init__(
         self,
         features: Features,
@@ -138,22 +123,20 @@ class Tasks(Analyze):
         new_id: NewId,
         *,
         secret: bytes,
-        database: Database,
-        blobs: Blobs,
+        pictures: TaskPictures,
         tables: ProductTables,
-        retention_days: int,
+        results: AnalysisResults,
     ) -> None:
         super().__init__(features, ledger, routing, providers, new_id, secret=secret)
-        self._database, self._blobs, self._tables = database, blobs, tables
-        self._retention = retention_days * 86_400
-
-    # -- asking --------------------------------------------------------------------------------------------------------
+        self._pictures, self._tables, self._results = pictures, tables, results
 
     def perform(self, call: Call, request: TaskRequest) -> Performed:
         """The answer, now or replayed. Raises RolloutError."""
         decision = calls.decide(self._features, call.identity, ANALYSIS)
         with upstream.outcome(decision) as outcome:
-            job = _Job(self._new_id("anl"), call, decision, request, self._pictures(call.tenant_id, request))
+            job = _Job(
+                self._new_id("anl"), call, decision, request, self._pictures.read(call.tenant_id, request)
+            )
             table_id = request.product_table
             step = self._step(job, load(request.task), request.products or ())
             with self._booking(step.work, analysis_id=job.id, dispatch=table_id is None) as held:
@@ -226,14 +209,8 @@ class Tasks(Analyze):
             "cost_usd_micro": spent.usd_micro,
         }
 
-        def keep(tx: Tx, now: int) -> None:
-            kept = AnalysisResult(
-                job.call.tenant_id, job.id, step.task.name, answer, now, now + self._retention
-            )
-            analysis_results.add(tx, kept)
-
         result = StoredResult(200, step.work.headers, {"answer": answer})
-        charge(step.work, held, actual, result, keep)
+        charge(step.work, held, actual, result, self._results.kept(job.call.tenant_id, answer))
         return result
 
     def _step(self, job: _Job, task: Task, products: Sequence[Product] = ()) -> _Step:
@@ -249,78 +226,6 @@ class Tasks(Analyze):
             work = self._prepare(job.call, job.decision, Asked(members, size + to_come, _HEADERS))
             _check_model(work, job.request, task)
         return _Step(task, work, schema_of(task, len(job.pictures), [product.id for product in products]))
-
-    # -- pictures ------------------------------------------------------------------------------------------------------
-
-    def _pictures(self, tenant_id: str, request: TaskRequest) -> list[Picture]:
-        exact = request.task == "detect_objects"
-        return [
-            self._picture(tenant_id, given, f"images.{index}", exact=exact)
-            for index, given in enumerate(request.images)
-        ]
-
-    def _picture(self, tenant_id: str, given: Given, param: str, *, exact: bool) -> Picture:
-        """`exact`: positions in it will be told, so the vendor must see the very pixels that it is sent."""
-        if given.url is not None:
-            return picture_at(given.url, f"{param}.url")
-        own = given.generation
-        image = (
-            read_picture(given, param) if own is None else self._own(tenant_id, own, f"{param}.generation")
-        )
-        sent = shrunk(image, param) if exact else image
-        source = in_base64(sent.data, sent.media_type)
-        return Picture(source, (image.width, image.height), (sent.width, sent.height))
-
-    def _own(self, tenant_id: str, name: str, param: str) -> InputImage:
-        """The tenant's picture of that id, or the first one of its generation. Raises NotFound, ResultPurged."""
-        with self._database.read() as tx:
-            now = self._database.now(tx)
-            found = _find(tx, tenant_id, name)
-            if found is None and not _was_made(tx, tenant_id, name):
-                raise NotFound(f"You have no picture {name[:100]!r}.", param=param)
-        data = self._blobs.get(found.sha256) if found is not None and found.expires_at > now else None
-        if data is None:
-            raise ResultPurged("This picture is no longer kept.", param=param)
-        return InputImage(data, *media_type_and_size(data, param))
-
-    # -- what was answered ---------------------------------------------------------------------------------------------
-
-    def get(self, tenant_id: str, analysis_id: str) -> AnalysisResult:
-        """Raises NotFound, ResultPurged."""
-        with self._database.read() as tx:
-            found = analysis_results.get(tx, tenant_id, analysis_id)
-            known = found is not None or analyses.is_of(tx, tenant_id, analysis_id)
-            now = self._database.now(tx)
-        if not known:
-            raise _not_found(analysis_id)
-        if found is None or found.expires_at <= now:
-            raise ResultPurged(
-                "This answer is no longer kept.", remedy="Ask again; answers are kept for a time."
-            )
-        return found
-
-    def find(self, analysis_id: str) -> AnalysisResult:
-        """Of any tenant, for admins. Raises NotFound."""
-        with self._database.read() as tx:
-            found = analysis_results.find(tx, analysis_id)
-        if found is None:
-            raise _not_found(analysis_id)
-        return found
-
-    def page(
-        self, *, tenant: str, task: str | None = None, cursor: str | None, limit: int
-    ) -> list[AnalysisResult]:
-        """Newest first, from before the id `cursor`."""
-        with self._database.read() as tx:
-            now = self._database.now(tx)
-            return analysis_results.page(tx, tenant, task=task, before=cursor, now=now, limit=limit)
-
-    def purge(self) -> None:
-        """Forget answers whose time is over."""
-        gone = FORGOTTEN_AT_ONCE
-        while gone >= FORGOTTEN_AT_ONCE:
-            with self._database.write() as tx:
-                gone = analysis_results.forget(tx, self._database.now(tx), FORGOTTEN_AT_ONCE)
 
 
 def _sent(step: _Step, held: Held | Unbooked) -> tuple[Answer, Actual, _Spent]:
@@ -389,18 +294,3 @@ def _as_options() -> Iterator[None]:
         if param.partition(".")[0] in ("model", "thinking"):
             error.members["param"] = f"options.{param}"
         raise
-
-
-def _find(tx: Tx, tenant_id: str, name: str) -> StoredImage | None:
-    if name.startswith("img_"):
-        return images.get(tx, tenant_id, name)
-    return next(iter(images.of_generation(tx, tenant_id, name)), None)
-
-
-def _was_made(tx: Tx, tenant_id: str, name: str) -> bool:
-    generation = generations.find(tx, name)
-    return generation is not None and generation.tenant_id == tenant_id
-
-
-def _not_found(analysis_id: str) -> NotFound:
-    return NotFound(f"There is no analysis {analysis_id[:100]!r}.", param="id")

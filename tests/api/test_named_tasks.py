@@ -136,7 +136,7 @@ def test_the_answer_is_kept_for_its_owner_until_its_time_is_over(gateway: Taskin
     gateway.wait(RETENTION_DAYS * 86_400)
     gone = door.get(f"/api/v1/analyses/{ids[0]}")
     assert (gone.status_code, gone.json["code"]) == (410, "result_purged")
-    gateway.services.tasks.purge()
+    gateway.services.analysis_results.purge()
     with gateway.database.read() as tx:
         assert tx.execute(sa.select(sa.func.count()).select_from(analysis_result)).scalar() == 0
     assert door.get(f"/api/v1/analyses/{ids[0]}").status_code == 410

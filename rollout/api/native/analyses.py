@@ -41,7 +41,7 @@ class OptionsIn(Shape):
 
     thinking: ThinkingIn | None = None
     language: str | None = None
-    model: str | None = Field(None, max_length=200)
+    model: str | None = Field(default=None, max_length=200)
 
 
 class AnalysisIn(Shape):
@@ -95,7 +95,7 @@ def analyse(body: AnalysisIn) -> Response:
 @operation("List your analyses, newest first", auth=key("analyze"), query=AnalysesQuery)
 def list_analyses(query: AnalysesQuery) -> Answer:
     tenant_id = identity().facts.tenant.id
-    rows = services().tasks.page(
+    rows = services().analysis_results.page(
         tenant=tenant_id, task=query.task, cursor=query.cursor, limit=query.limit + 1
     )
     return listing(rows, query.limit, lambda kept: kept.analysis_id, result_json)
@@ -106,7 +106,7 @@ def list_analyses(query: AnalysesQuery) -> Answer:
     "Show what an analysis was answered, while it is kept", auth=key("analyze"), answer=KeptAnalysisOut
 )
 def show_analysis(analysis_id: str) -> Answer:
-    return result_json(services().tasks.get(identity().facts.tenant.id, analysis_id))
+    return result_json(services().analysis_results.get(identity().facts.tenant.id, analysis_id))
 
 
 def _asked(body: AnalysisIn) -> TaskRequest:
