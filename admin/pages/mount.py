@@ -8,6 +8,7 @@ from . import (
     access_requests,
     adjustments,
     audit,
+    catalogue,
     change_requests,
     explain,
     feedback,
@@ -74,6 +75,7 @@ ROOMS: tuple[Blueprint, ...] = (
     jobs.routes,
     requests.routes,
     guardrail_events.routes,
+    catalogue.routes,
     explain.routes,
     audit.routes,
 )

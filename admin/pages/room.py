@@ -75,6 +75,7 @@ def navigation() -> list[tuple[str, str, str]]:
         ("flag_tokens", _("Flag tokens")),
         ("webhooks", _("Webhooks")),
         ("jobs", _("Jobs")),
+        ("catalogue", _("Catalogue")),
         ("workers", _("Workers")),
         ("feedback", _("Feedback")),
         ("requests", _("Requests")),

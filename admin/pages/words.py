@@ -89,6 +89,10 @@ STATES: Mapping[str, tuple[str, Tone]] = {
     "full": (N_("used up"), "bad"),
     "over": (N_("over the cap"), "bad"),
     "disabled": (N_("disabled"), "calm"),
+    "deprecated": (N_("deprecated"), "warn"),
+    "retired": (N_("retired"), "calm"),
+    "dismissed": (N_("dismissed"), "calm"),
+    "outdated": (N_("outdated"), "calm"),
     "ready": (N_("ready"), "warn"),
     "done": (N_("done"), "good"),
     "dead": (N_("dead"), "bad"),
@@ -135,6 +139,15 @@ LIMITS: Mapping[str, str] = {
     "month": N_("%(amount)s a month"),
     "life": N_("%(amount)s in all"),
     "concurrent": N_("%(amount)s at a time"),
+}
+
+PROPOSALS: Mapping[str, str] = {
+    "retires": N_("Its vendor names another day on which %(model)s ends."),
+    "gone": N_("Its vendor no longer lists %(model)s, or only as retired."),
+    "unlisted": N_(
+        "Its vendor lists %(model)s, which is like this one. It would come in disabled, without a price."
+    ),
+    "retiring": N_("%(model)s ends soon. Move its callers to another model, or dismiss this."),
 }
 
 LEVELS: Mapping[str, str] = {
@@ -290,6 +303,8 @@ ACTIONS: Mapping[str, str] = {
     "schedule.added": N_("Step scheduled"),
     "schedule.applied": N_("Scheduled step taken"),
     "schedule.cancelled": N_("Schedule cancelled"),
+    "proposal.applied": N_("Proposal applied"),
+    "proposal.dismissed": N_("Proposal dismissed"),
     "schedule.conflict": N_("Schedule in conflict"),
     "tenant.active": N_("Tenant activated"),
     "tenant.added": N_("Tenant added"),
@@ -404,6 +419,11 @@ def switch(code: str) -> str:
 
 def template(code: str) -> str:
     return _said(TEMPLATES, code)
+
+
+def proposal(kind: str, model: str) -> str:
+    """What a proposal says."""
+    return _(PROPOSALS[kind], model=model)
 
 
 def source(code: str) -> str:
