@@ -1,6 +1,7 @@
 """Say what content is of, as OpenAI's moderations do: what the caller sent goes to the vendor as it came.
 
-The vendor asks no money for it, so nothing is held, counted or charged; what bounds it are the places for analyses.
+The vendor asks no money for it, so nothing is held, counted or charged, and what failed may be tried again; what bounds it are the places
+for analyses.
 Generally available, as analysis is.
 """
 
@@ -13,7 +14,7 @@ import msgspec
 from rollout.core import rehearsal
 from rollout.core.decisions import ANALYSIS
 from rollout.core.moderations import VENDOR, parse_moderation_request
-from rollout.providers.base import Providers
+from rollout.providers.base import Fault, NotBilled, OutcomeUnknown, Providers
 from rollout.services import calls, upstream
 from rollout.services.calls import Call, Told
 from rollout.services.features import Features
@@ -35,4 +36,8 @@ class Moderations:
                 rehearsal.check(request.inputs[0].text, decision.id)
             vendor, port = self._providers.moderations(test=call.is_test)
             outcome.headers = calls.answered_by(call, decision, request.model, vendor)
-            return Answered(port.create(msgspec.json.encode(members)), Told(outcome.headers, (), 0))
+            try:
+                body = port.create(msgspec.json.encode(members))
+            except (Fault, OutcomeUnknown) as error:
+                raise NotBilled(error.detail, vendor_request_id=error.vendor_request_id) from error
+            return Answered(body, Told(outcome.headers, (), 0))

@@ -100,12 +100,12 @@ def test_a_wrong_field_is_named_and_the_vendor_is_not_asked(
     ("answer", "status", "code"),
     [
         (httpx2.ConnectError("nobody"), 503, "upstream_unavailable"),
-        (httpx2.ReadTimeout("silent"), 504, "outcome_unknown"),
+        (httpx2.ReadTimeout("silent"), 503, "upstream_unavailable"),
         (httpx2.Response(429, json={"error": {"code": "rate_limit_exceeded"}}), 503, "upstream_unavailable"),
         (httpx2.Response(401, json={"error": {}}), 503, "upstream_unavailable"),
-        (httpx2.Response(500, json={}), 502, "upstream_unavailable"),
-        (b"<html>", 502, "upstream_unavailable"),
-        (b'{"results":[]}', 502, "upstream_unavailable"),
+        (httpx2.Response(500, json={}), 503, "upstream_unavailable"),
+        (b"<html>", 503, "upstream_unavailable"),
+        (b'{"results":[]}', 503, "upstream_unavailable"),
     ],
 )
 def test_a_failure_of_the_vendor_may_be_tried_again_because_it_is_free(
