@@ -29,6 +29,7 @@ from rollout.errors import (
     OutcomeUnknown,
     ResultPurged,
     RolloutError,
+    UpstreamFailed,
     UpstreamUnavailable,
     by_code,
 )
@@ -174,8 +175,9 @@ def failure(found: Generated) -> dict[str, Any] | None:
         return problem(ContentRefused(category=category))
     if status == "unknown":
         return problem(OutcomeUnknown(hold_id=hold.id))
-    billed = "it is charged" if hold.state == "settled" else "nothing was charged"
-    return problem(UpstreamUnavailable(f"No picture came of it, and {billed}.", hold_id=hold.id))
+    if hold.state == "settled":
+        return problem(UpstreamFailed("It is charged, and no picture came of it.", hold_id=hold.id))
+    return problem(UpstreamUnavailable("No picture came of it; nothing was charged."))
 
 
 def check_status(name: str | None) -> Status | None:
