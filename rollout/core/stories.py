@@ -44,6 +44,9 @@ EventKind = Literal[
     "refined", "stored", "guardrail", "evaluated", "refused", "rated", "changed",
 ]  # fmt: skip
 
+QUESTIONS = ("refine", "evaluate")
+"""What Claude is asked beside a request, by a request of its own: `req_....refine`."""
+
 NOT_LET_IN = ("feature_not_enabled", "feature_killed")
 
 
@@ -213,7 +216,9 @@ def _called(found: Traces) -> Event:
         values |= {"id": use.id, "requested_model": use.requested_model, "end_user": use.end_user}
     if isinstance(use, Generation):
         values |= {"operation": use.operation, "prompt": use.prompt, "images_asked": use.images_asked}
-    return Event("called", None, values, {"tenant": found.tenant_id})
+    asked_beside, _, question = found.request_id.rpartition(".")
+    beside = {"request": asked_beside} if question in QUESTIONS else {}
+    return Event("called", None, values, {"tenant": found.tenant_id, **beside})
 
 
 def _decided(found: Traces, decision_id: str) -> Event:

@@ -35,7 +35,6 @@ MODEL = "claude-sonnet-5-5"
 """Who is asked: a name of the catalogue, which says who answers to it."""
 
 VENDOR_HEADERS = {"anthropic-version": "2026-10-21"}
-QUESTIONS = ("refine", "evaluate")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from rollout.core.feedback import Wanted
 from rollout.core.holds import Hold
 from rollout.core.meters import PLATFORM, SHARED
 from rollout.core.refusals import Refusal
-from rollout.core.stories import FullLimit, Story, Traces, set_by, tell
+from rollout.core.stories import QUESTIONS, FullLimit, Story, Traces, set_by, tell
 from rollout.core.times import epoch
 from rollout.core.uses import Use
 from rollout.db import (
@@ -43,7 +43,7 @@ from rollout.db.engine import Clock, Database, Tx
 from rollout.db.refusals import Group
 from rollout.errors import InvalidRequest, LedgerUnavailable, ModelNotFound, NotFound
 from rollout.log import redact
-from rollout.services.asking import QUESTIONS, request_id
+from rollout.services.asking import request_id
 from rollout.services.catalogue import InForce
 
 log = structlog.get_logger()

@@ -132,6 +132,7 @@ def test_a_story_tells_what_claude_made_and_found(gate: Gate, viewer: Visitor) -
     asked = [gate.get(f"requests/{events[kind]['links']['hold']}") for kind in ("refined", "evaluated")]
     assert [story["request_id"] for story in asked] == [f"{request_id}.refine", f"{request_id}.evaluate"]
     assert [story["outcome"] for story in asked] == ["settled", "settled"]
+    assert [story["events"][0]["links"]["request"] for story in asked] == [request_id] * 2
     viewer.get(f"/admin/requests/{request_id}")
     assert "Judged by Claude" in viewer.text
     assert "Free of defects 25%" in viewer.text
