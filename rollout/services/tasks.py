@@ -105,7 +105,7 @@ class _Spent:
     output_tokens: int = 0
     usd_micro: int = 0
 
-    def and_(self, other: _Spent) -> _Spent:
+    def plus(self, other: _Spent) -> _Spent:
         return _Spent(
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
@@ -134,11 +134,11 @@ class Tasks(Analyze):
         """The answer, now or replayed. Raises RolloutError."""
         decision = calls.decide(self._features, call.identity, ANALYSIS)
         with upstream.outcome(decision) as outcome:
-            job = _Job(
-                self._new_id("anl"), call, decision, request, self._pictures.read(call.tenant_id, request)
-            )
+            pictures = self._pictures.read(call.tenant_id, request)
+            job = _Job(self._new_id("anl"), call, decision, request, pictures)
             table_id = request.product_table
-            step = self._step(job, load(request.task), request.products or ())
+            to_come = 0 if table_id is None else 2 * MAX_CANDIDATE_BYTES
+            step = self._step(job, load(request.task), request.products or (), to_come)
             with self._booking(step.work, analysis_id=job.id, dispatch=table_id is None) as held:
                 if held.replay is not None:
                     return _told(held.replay, calls.told_again(held.replay, held.limits, held.now))
@@ -157,11 +157,12 @@ class Tasks(Analyze):
         self._tables.get(job.call.tenant_id, table_id)
         reading, spent = self._reading(job, outcome)
         products = self._tables.likely(job.call.tenant_id, table_id, texts_of(reading))
-        held.dispatch()
         if not products:
-            value = {**reading, "matches": [], "best": None}
-            return self._kept(job, step, held, Actual(_nothing(step.work), 0), value, spent)
+            held.dispatch()
+            unasked = Actual(Cost(0, "price_list", step.work.maximum.price_id), 0)
+            return self._kept(job, step, held, unasked, {**reading, "matches": [], "best": None}, spent)
         step = self._step(job, step.task, products)
+        held.dispatch()
         outcome.dispatched(held.id, step.work.headers)
         return self._answered(job, step, held, spent)
 
@@ -187,7 +188,7 @@ class Tasks(Analyze):
             result = StoredResult(502, step.work.headers, {"why": str(why)})
             charge(step.work, held, actual, result, None)
             return result
-        return self._kept(job, step, held, actual, value, before.and_(spent))
+        return self._kept(job, step, held, actual, value, before.plus(spent))
 
     def _kept(
         self,
@@ -208,20 +209,19 @@ class Tasks(Analyze):
             "usage": {"input_tokens": spent.input_tokens, "output_tokens": spent.output_tokens},
             "cost_usd_micro": spent.usd_micro,
         }
-
         result = StoredResult(200, step.work.headers, {"answer": answer})
         charge(step.work, held, actual, result, self._results.kept(job.call.tenant_id, answer))
         return result
 
-    def _step(self, job: _Job, task: Task, products: Sequence[Product] = ()) -> _Step:
-        """The task's request, checked against the model. What rows of a stored table will add is in its worst cost."""
+    def _step(self, job: _Job, task: Task, products: Sequence[Product] = (), to_come: int = 0) -> _Step:
+        """The task's request, checked against the model; `to_come`: bytes that it will grow by, which its worst cost
+        counts."""
         members = message_of(task, job.request, job.pictures, products)
         size = sum(len(memoryview(value)) for value in members.values())
         if size > MAX_BODY_BYTES:
             raise PayloadTooLarge(
                 f"The pictures together have more than {MAX_BODY_BYTES:,} bytes.", param="images"
             )
-        to_come = 0 if job.request.product_table is None else 2 * MAX_CANDIDATE_BYTES
         with _as_options():
             work = self._prepare(job.call, job.decision, Asked(members, size + to_come, _HEADERS))
             _check_model(work, job.request, task)
@@ -266,10 +266,6 @@ def _unusable(why: str, headers: Mapping[str, str]) -> UpstreamFailed:
     )
     error.should_retry = False
     return error
-
-
-def _nothing(work: Work) -> Cost:
-    return Cost(0, "price_list", work.maximum.price_id)
 
 
 def _check_model(work: Work, request: TaskRequest, task: Task) -> None:
