@@ -12,7 +12,7 @@ from typing import Any
 
 from processes import Service, wait_until
 
-MODEL, CLAUDE = "gpt-image-2.6-flare", "claude-sonnet-5-5"
+MODEL, CLAUDE, LLAMA = "gpt-image-2.6-flare", "claude-sonnet-5-5", "llama-3.2-90b-vision"
 GENERATION, ANALYSIS = "image-generation", "image-analysis"
 SLOW = "sandbox:slow=6s boat"
 SAME_KEY = {"image": {"Idempotency-Key": "picture-1"}, "message": {"Idempotency-Key": "message-1"}}
@@ -90,6 +90,10 @@ def image(prompt: str) -> dict[str, Any]:
 
 def message(prompt: str) -> dict[str, Any]:
     return {"model": CLAUDE, "max_tokens": 100, "messages": [{"role": "user", "content": prompt}]}
+
+
+def chat(prompt: str) -> dict[str, Any]:
+    return message(prompt) | {"model": LLAMA}
 
 
 def turned_away(service: Service) -> dict[str, Turned]:

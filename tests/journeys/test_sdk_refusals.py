@@ -9,7 +9,7 @@ import anthropic
 import openai
 import pytest
 from processes import Process, Service, Starter
-from refused_calls import ROWS, Row, Turned, image, killed, message, put_in_flight, turned_away
+from refused_calls import ROWS, Row, Turned, chat, image, killed, message, put_in_flight, turned_away
 
 OPENAI_CLASSES = {
     403: openai.PermissionDeniedError,
@@ -104,6 +104,23 @@ def test_the_openai_sdk_raises_what_it_should_after_as_many_calls_as_make_sense(
         pytest.raises(openai.APIStatusError) as raised,
     ):
         client.images.generate(**image(how.prompt), extra_headers=how.headers["image"])
+    error = raised.value
+    assert type(error) is OPENAI_CLASSES[row.status]
+    assert (error.code, error.type) == (row.code, row.openai)
+    check(row, row.status, error, error.body, client)  # type: ignore[arg-type]
+
+
+def test_the_openai_sdk_raises_the_same_for_chat_completions(
+    service: Service, turned: dict[str, Turned], row: Row
+) -> None:
+    if row.why in ("not in", "in flight"):
+        return  # analysis is open to all; what is in flight is a picture or a message
+    how = turned[row.why]
+    with (
+        GPT(base_url=f"{service.url}/v1", api_key=how.key) as client,
+        pytest.raises(openai.APIStatusError) as raised,
+    ):
+        client.chat.completions.create(**chat(how.prompt), extra_headers=how.headers["message"])
     error = raised.value
     assert type(error) is OPENAI_CLASSES[row.status]
     assert (error.code, error.type) == (row.code, row.openai)
