@@ -35,6 +35,7 @@ class Gate:
     token: str
 
     def generate(self, prompt: str, **members: Any) -> TestResponse:
+        self.services.state.refresh()  # as the worker's thread does; a stale one lets nobody in
         return self.app.test_client().post(
             "/v1/images/generations",
             json={"prompt": prompt, "size": "1024x1024", "quality": "low", **members},
