@@ -7,7 +7,6 @@ once, by its lines.
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,10 +22,11 @@ MAX_ROWS = 100_000
 MAX_COLUMNS = 50
 MAX_ID_CHARACTERS = 200
 MAX_FIELD_CHARACTERS = 2_000
+MAX_ROW_CHARACTERS = 8_000
 MAX_FAULTS = 20
 MAX_CANDIDATES = 50
-MAX_CANDIDATE_BYTES = 48 * 1024
-"""The JSON of the candidates together: what a request may grow by after its worst cost was reserved."""
+MAX_CANDIDATE_BYTES = 64 * 1024
+"""The JSON of the candidates together: what a request may grow by after its worst cost was reserved. Each row fits."""
 
 MAX_TERMS = 40
 _LONGEST_WEIGHT = 12
@@ -171,21 +171,25 @@ class _Fault:
 
 def read_sheet(data: bytes, id_column: str) -> Sheet:
     """The table in a CSV file. Raises InvalidRequest whose `errors` name the first faults, each with its line."""
-    lines = csv.reader(io.StringIO(_decoded(data), newline=""), strict=True)
-    columns, rest = _header(lines, id_column)
+    lines = csv.reader((f"{line}\n" for line in _decoded(data).split("\n")), strict=True)
+    columns, id_at = _header(lines, id_column)
     products: dict[str, Product] = {}
     faults: list[_Fault] = []
-    for found in _rows(lines, columns, rest, products):
-        if isinstance(found, Product):
-            products[found.id] = found
+    for line, cells in _numbered(lines, faults):
+        wrong = _wrong_with(cells, columns, id_at, products)
+        if wrong is None:
+            product = _of_cells(cells, columns, id_at)
+            products[product.id] = product
         else:
-            faults.append(found)
-        if len(faults) >= MAX_FAULTS:
+            faults.append(_Fault(line, wrong))
+        if len(products) > MAX_ROWS:
+            faults.append(_Fault(line, f"there are more than {MAX_ROWS:,} rows"))
+        if len(faults) >= MAX_FAULTS or len(products) > MAX_ROWS:
             break
     if faults:
-        raise _wrong(faults)
+        raise _refused(faults)
     if not products:
-        raise _wrong([_Fault(2, "there is no row below the header")])
+        raise _refused([_Fault(2, "there is no row below the header")])
     return Sheet(columns, tuple(products.values()))
 
 
@@ -194,7 +198,7 @@ def _decoded(data: bytes) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise _wrong([_Fault(line, "this is not UTF-8")], "Save the file as CSV in UTF-8.") from None
+        raise _refused([_Fault(line, "this is not UTF-8")], "Save the file as CSV in UTF-8.") from None
 
 
 def _header(lines: Any, id_column: str) -> tuple[tuple[str, ...], int]:
@@ -202,64 +206,68 @@ def _header(lines: Any, id_column: str) -> tuple[tuple[str, ...], int]:
     try:
         columns = tuple(name.strip() for name in next(lines, ()))
     except csv.Error as error:
-        raise _wrong([_Fault(1, f"{error}")]) from None
+        raise _refused([_Fault(1, f"{error}")]) from None
     if not any(columns):
-        raise _wrong([_Fault(1, "the header row is missing")])
+        raise _refused([_Fault(1, "the header row is missing")])
     if id_column not in columns:
         separated = len(columns) == 1 and any(mark in columns[0] for mark in ";\t|")
-        raise _wrong(
+        raise _refused(
             [_Fault(1, f"there is no column {id_column[:100]!r} among {', '.join(columns)[:200]}")],
             "Separate the columns by commas." if separated else "Name the column of ids by ?id_column=.",
         )
     if len(columns) > MAX_COLUMNS:
-        raise _wrong([_Fault(1, f"there are {len(columns)} columns; at most {MAX_COLUMNS}")])
+        raise _refused([_Fault(1, f"there are {len(columns)} columns; at most {MAX_COLUMNS}")])
+    if id_column != "id" and "id" in columns:
+        raise _refused(
+            [_Fault(1, f"a column 'id' beside the ids in {id_column!r} has to be called otherwise")]
+        )
     for name in columns:
         if not 1 <= len(name) <= 100 or columns.count(name) > 1:
-            raise _wrong(
+            raise _refused(
                 [_Fault(1, f"each column has a name of its own, at most 100 characters: {name[:100]!r}")]
             )
     return columns, columns.index(id_column)
 
 
-def _rows(
-    lines: Any, columns: Sequence[str], id_at: int, products: Mapping[str, Product]
-) -> Iterator[Product | _Fault]:
-    """Each row as a product or a fault; empty lines are nothing. `products` are those so far."""
+def _numbered(lines: Any, faults: list[_Fault]) -> Iterator[tuple[int, Sequence[str]]]:
+    """Each row that is not empty with the line at which it begins; where no row can be read, a fault is the last."""
     began = lines.line_num + 1
     try:
         for cells in lines:
             if cells:
-                yield _row(cells, columns, id_at, products, began)
-            if len(products) > MAX_ROWS:
-                yield _Fault(began, f"there are more than {MAX_ROWS:,} rows")
-                return
+                yield began, cells
             began = lines.line_num + 1
     except csv.Error as error:
-        yield _Fault(began, f"{error}")
+        faults.append(_Fault(began, f"{error}"))
 
 
-def _row(
-    cells: Sequence[str], columns: Sequence[str], id_at: int, products: Mapping[str, Product], line: int
-) -> Product | _Fault:
+def _wrong_with(
+    cells: Sequence[str], columns: Sequence[str], id_at: int, products: Mapping[str, Product]
+) -> str | None:
     if len(cells) != len(columns):
-        return _Fault(line, f"there are {len(cells)} fields where the header has {len(columns)}")
+        return f"there are {len(cells)} fields where the header has {len(columns)}"
     longest = max(cells, key=len)
     if len(longest) > MAX_FIELD_CHARACTERS:
-        return _Fault(line, f"a field has {len(longest):,} characters; at most {MAX_FIELD_CHARACTERS:,}")
+        return f"a field has {len(longest):,} characters; at most {MAX_FIELD_CHARACTERS:,}"
+    if sum(map(len, cells)) > MAX_ROW_CHARACTERS:
+        return f"the row has more than {MAX_ROW_CHARACTERS:,} characters"
     if any("\0" in cell for cell in cells):
-        return _Fault(line, "a field holds the character NUL")
+        return "a field holds the character NUL"
     product_id = cells[id_at].strip()
     if not 1 <= len(product_id) <= MAX_ID_CHARACTERS:
-        return _Fault(line, f"the id {columns[id_at]!r} has 1 to {MAX_ID_CHARACTERS} characters")
+        return f"the id {columns[id_at]!r} has 1 to {MAX_ID_CHARACTERS} characters"
     if product_id in products:
-        return _Fault(line, f"the id {product_id[:100]!r} was there before")
-    texts = {
-        name: cell.strip() for at, (name, cell) in enumerate(zip(columns, cells, strict=True)) if at != id_at
-    }
+        return f"the id {product_id[:100]!r} was there before"
+    return None
+
+
+def _of_cells(cells: Sequence[str], columns: Sequence[str], id_at: int) -> Product:
+    texts = {name: cell.strip() for name, cell in zip(columns, cells, strict=True)}
+    product_id = texts.pop(columns[id_at])
     return Product(product_id, {name: text for name, text in texts.items() if text})
 
 
-def _wrong(
+def _refused(
     faults: Sequence[_Fault], remedy: str = "Correct these lines and upload the whole file again."
 ) -> InvalidRequest:
     errors = [{"param": f"line {fault.line}", "message": f"{fault.message}."} for fault in faults]
