@@ -22,10 +22,10 @@ MAX_ROWS = 100_000
 MAX_COLUMNS = 50
 MAX_ID_CHARACTERS = 200
 MAX_FIELD_CHARACTERS = 2_000
-MAX_ROW_CHARACTERS = 8_000
+MAX_ROW_CHARACTERS = 4_000
 MAX_FAULTS = 20
 MAX_CANDIDATES = 50
-MAX_CANDIDATE_BYTES = 64 * 1024
+MAX_CANDIDATE_BYTES = 32 * 1024
 """The JSON of the candidates together: what a request may grow by after its worst cost was reserved. Each row fits."""
 
 MAX_TERMS = 40
