@@ -95,7 +95,12 @@ def test_leases_are_renewed_thrice_in_their_time_by_every_process(database: Data
 def test_a_worker_starts_its_jobs_and_stops_them(database: Database) -> None:
     ran = threading.Event()
     ledger: Any = SimpleNamespace(
-        lease_seconds=120, renew_leases=ran.set, sweep=_nothing, reconcile=_nothing, forget_keys=_nothing
+        lease_seconds=120,
+        renew_leases=ran.set,
+        renew_queued=_nothing,
+        sweep=_nothing,
+        reconcile=_nothing,
+        forget_keys=_nothing,
     )
     services: Any = SimpleNamespace(
         database=database,
@@ -114,6 +119,9 @@ def test_a_worker_starts_its_jobs_and_stops_them(database: Database) -> None:
         webhooks=SimpleNamespace(deliver=_nothing),
         resolutions=SimpleNamespace(look_into=_nothing),
         verifications=SimpleNamespace(nightly=_nothing),
+        catalogue_checks=SimpleNamespace(tick=_nothing),
+        guardrails=SimpleNamespace(forget=_nothing),
+        generation_jobs=SimpleNamespace(carry_out=_nothing),
     )
     jobs = Background(services)
     jobs.start()

@@ -182,7 +182,7 @@ COMMAND_OF = {
 
 CHANGING = sorted(
     {command for route, command in COMMAND_OF.items() if not route.startswith("GET ")}
-    - {"ledger verify", "simulate"}
+    - {"catalogue verify", "ledger verify", "simulate"}
 )
 RUNNING = {"demo", "serve", "worker", "sandbox serve"}
 """Commands that go on until they are stopped."""
