@@ -3,11 +3,11 @@
     called       by which key; what was asked for
     decided      whether the tenant was let in, and why not
     held         what was reserved, a line a meter
+    refined      what Claude made of the prompt
     dispatched   to which vendor and model
     unknown      the vendor may have done it; until when that is waited for
     settled      what it cost and by what it was charged
     void         nothing was done, nothing is charged
-    refined      what Claude made of the prompt
     stored       the pictures that were kept
     guardrail    what of it the vendor refused for its content
     evaluated    what Claude found of the pictures
@@ -180,11 +180,11 @@ def _events(found: Traces) -> Iterator[Event]:
         yield _decided(found, decision_id)
     if hold is not None:
         yield Event("held", hold.created_at, _held(found, hold), {"hold": hold.id})
+        if hold.result is not None and (refined := hold.result.body.get("refine_prompt")):
+            yield Event("refined", None, refined, _question(found, "refine"))
         if hold.state not in ("held", "void"):
             yield Event("dispatched", None, {"vendor": hold.vendor, "model": hold.model})
         yield from _ends(found, hold)
-        if hold.result is not None and (refined := hold.result.body.get("refine_prompt")):
-            yield Event("refined", None, refined, _question(found, "refine"))
     if found.images:
         yield _stored(found.images)
     if (event := found.guardrail) is not None:
