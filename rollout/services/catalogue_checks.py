@@ -27,9 +27,11 @@ from rollout.core.catalogue_checks import (
     ending,
     proposal_json,
 )
+from rollout.core.jobs import Job
+from rollout.core.meters import PLATFORM
 from rollout.core.times import rfc3339
 from rollout.db import catalogue_proposals as proposals
-from rollout.db import revision
+from rollout.db import jobs, revision
 from rollout.db.engine import Database, Tx
 from rollout.errors import Conflict, NotFound
 from rollout.providers.base import Fault, Lists, PortError, Providers
@@ -42,6 +44,7 @@ from rollout.services.tenants import check_version
 
 log = structlog.get_logger()
 
+KIND = "vendor_list"
 CHECK = "check"
 """Who ends what vendors no longer say."""
 
@@ -62,9 +65,18 @@ class CatalogueChecks:
         self._providers, self._events, self._new_id = providers, events, new_id
 
     def tick(self) -> None:
-        """Ask all vendors, and tell of models that end soon."""
-        self.verify()
+        """Tell of models that end soon, and leave a job for each vendor's list: ticks wait for nobody."""
         self.warn()
+        with self._database.write() as tx:
+            now = self._database.now(tx)
+            for vendor in sorted(self._providers.lists()):
+                jobs.add(tx, _job(self._new_id("job"), vendor, now))
+
+    def carry_out(self, job: Job) -> dict[str, Any]:
+        """Compare one vendor's list."""
+        vendor = str(job.payload["vendor"])
+        lists = self._providers.lists().get(vendor)
+        return self._compare(vendor, lists) if lists else _silent(vendor, "no key of it is set here")
 
     def verify(self, vendor: str | None = None) -> list[dict[str, Any]]:
         """For each vendor that has a list, or that one: `{"vendor", "state": "compared" | "silent", "detail", "models", "found"}`.
@@ -147,8 +159,7 @@ class CatalogueChecks:
                 raise Fault("an empty list")
         except PortError as error:
             log.warning("vendor_list_silent", vendor=vendor, detail=error.detail)
-            detail = f"{type(error).__name__}: {error.detail}"
-            return {"vendor": vendor, "state": "silent", "detail": detail, "models": 0, "found": []}
+            return _silent(vendor, f"{type(error).__name__}: {error.detail}")
         found = self._propose(vendor, listed)
         return {
             "vendor": vendor,
@@ -199,6 +210,24 @@ class CatalogueChecks:
         events = [Event("model.retiring", tenant, {**told, "tenant": tenant}) for tenant in whom]
         self._events.emit_all(tx, now, events)
         log.warning("model_retiring", vendor=model.vendor, tenants=len(tenants), **told)
+
+
+def _silent(vendor: str, detail: str) -> dict[str, Any]:
+    return {"vendor": vendor, "state": "silent", "detail": detail, "models": 0, "found": []}
+
+
+def _job(job_id: str, vendor: str, now: int) -> Job:
+    return Job(
+        tenant_id=PLATFORM,
+        id=job_id,
+        kind=KIND,
+        payload={"vendor": vendor},
+        run_at=now,
+        max_attempts=1,
+        created_at=now,
+        subject=vendor,
+        dedupe=vendor,
+    )
 
 
 def _is_over(proposal: Proposal, near: set[str]) -> bool:

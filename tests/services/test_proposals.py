@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,11 +19,12 @@ from rollout.db import analyses
 from rollout.db.engine import Database
 from rollout.errors import Conflict, InvalidRequest, NotFound, StaleVersion
 from rollout.providers.base import Lists, NotSent
-from rollout.services.catalogue_checks import CatalogueChecks
+from rollout.services.catalogue_checks import KIND, CatalogueChecks
 from rollout.services.catalogue_rows import CatalogueRows
 from rollout.services.changes import Changes
 from rollout.services.events import Event
 from rollout.services.ids import first_id
+from rollout.services.jobs import JobQueue
 from rollout.services.state import State
 
 HAIKU, OLD, SNAPSHOT = "claude-haiku-5-5", "claude-sonnet-4-5", "claude-sonnet-4-5-20250929"
@@ -254,8 +256,14 @@ def test_a_warning_that_was_dismissed_comes_again_when_the_end_is_nearer(desk: D
     assert warned(desk) == [(None, 1)]
 
 
-def test_a_look_at_vendors_keeps_its_hands_off_warnings(desk: Desk) -> None:
+def test_a_tick_leaves_one_job_for_each_list_and_keeps_its_hands_off_warnings(desk: Desk) -> None:
+    queue = JobQueue(desk.database, Changes(desk.database), counting_ids())
     desk.clock.now = epoch(ENDS) - DAY
     desk.checks.tick()
     desk.checks.tick()
-    assert [(one["kind"], one["state"]) for one in desk.all()] == [("retiring", "open")]
+    (job,) = queue.claim({KIND}, 9)
+    desk.vendor.says(HAIKU, LATER)
+    assert desk.checks.carry_out(job)["state"] == "compared"
+    assert {(one["kind"], one["state"]) for one in desk.all()} == {("retiring", "open"), ("retires", "open")}
+    lost = dataclasses.replace(job, payload={"vendor": "midjourney"})
+    assert desk.checks.carry_out(lost)["state"] == "silent"
