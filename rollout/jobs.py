@@ -110,6 +110,7 @@ def handlers(services: Services) -> dict[str, Handler]:
         "webhook": services.webhooks.deliver,
         "reconcile": services.resolutions.look_into,
         "flag_push": services.flag_pushes.carry_out,
+        "vendor_list": services.catalogue_checks.carry_out,
     }
 
 

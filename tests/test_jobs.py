@@ -119,7 +119,7 @@ def test_a_worker_starts_its_jobs_and_stops_them(database: Database) -> None:
         webhooks=SimpleNamespace(deliver=_nothing),
         resolutions=SimpleNamespace(look_into=_nothing),
         verifications=SimpleNamespace(nightly=_nothing),
-        catalogue_checks=SimpleNamespace(tick=_nothing),
+        catalogue_checks=SimpleNamespace(tick=_nothing, carry_out=_nothing),
         guardrails=SimpleNamespace(forget=_nothing),
         generation_jobs=SimpleNamespace(carry_out=_nothing),
     )
