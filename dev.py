@@ -38,6 +38,7 @@ RUN_LOCK, TEST_LOCK, NODE_LOCK = "requirements.txt", "requirements-dev.txt", "re
 TOOLS = CACHE / "tools"
 NODE_MODULES = TOOLS / "node_modules"
 NPM_FILES = ("package.json", "package-lock.json", ".npmrc")
+OLD_SDKS_LOCK, OLD_SDKS = "requirements-old-sdks.txt", CACHE / "old-sdks"
 OLDEST_NODE = 22
 """What the SDKs under test ask for."""
 
@@ -110,6 +111,7 @@ def lock(arguments: Sequence[str]) -> int:
         TEST_LOCK: ["pyproject.toml", "--group=dev", "--all-extras"],
         RUN_LOCK: ["pyproject.toml", f"--constraint={TEST_LOCK}"],
         NODE_LOCK: ["--group=node"],
+        OLD_SDKS_LOCK: ["--group=old-sdks"],
     }
     how = ["--universal", "--python-version=3.11", "--generate-hashes", "--no-emit-index-url", "--no-header"]
     for name, what in sets.items():
@@ -297,14 +299,16 @@ def link_checkout() -> None:
         script.chmod(0o755)
 
 
-# -- Node and a browser, for the tests -----------------------------------------------------------------------
+# -- Node, a browser and old SDKs, for the tests -------------------------------------------------------------
 
 
 def equip() -> None:
-    """Fetch what the tests need of Node, and what this machine lacks of Node and Chromium, into .cache/tools.
+    """Fetch what the tests need of Node, and what this machine lacks of Node and Chromium, into .cache/tools; the SDKs of former
+    generations, which partners still run, into a folder of their own.
 
     Without a network it says so and leaves the rest to the tests: they skip loudly, and fail where CI=true.
     """
+    fetch_old_sdks()
     vouched = tools_stamp()
     if vouched.exists():
         return
@@ -357,9 +361,30 @@ def machine_chromium() -> str | None:
 
 
 def fetch_node() -> bool:
+    return fetch_wheels(NODE_LOCK, TOOLS)
+
+
+def fetch_old_sdks() -> None:
+    vouched = old_sdks_stamp()
+    if vouched.exists():
+        return
+    print("Fetching the SDKs of former generations for the tests ...", flush=True)
+    shutil.rmtree(OLD_SDKS, ignore_errors=True)
+    if fetch_wheels(OLD_SDKS_LOCK, OLD_SDKS):
+        vouched.touch()
+    else:
+        print("The SDKs of former generations could not be fetched: see above.", file=sys.stderr)
+
+
+def old_sdks_stamp() -> Path:
+    """The file that vouches: .cache/old-sdks was made here, for this Python, and holds what its lock says."""
+    return OLD_SDKS / f"{digest([OLD_SDKS_LOCK], sys.version)}.stamp"
+
+
+def fetch_wheels(lock_file: str, folder: Path) -> bool:
     uv = find_uv()
     installer = [uv, "pip"] if uv else [BIN / "python", "-m", "pip"]
-    what = [f"--target={TOOLS}", "--require-hashes", "-r", NODE_LOCK]
+    what = [f"--target={folder}", "--require-hashes", "-r", lock_file]
     return not call([*installer, "install", "--quiet", *what])
 
 

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 TOOLS = ("ruff", "lint-imports", "mypy", "pytest", "coverage")
 LOCKS = ("requirements.txt", "requirements-dev.txt")
 NODE_FILES = ("requirements-node.txt", "package.json", "package-lock.json", ".npmrc")
+OLD_SDKS_LOCK = "requirements-old-sdks.txt"
 REPORT = '<testsuites><testsuite tests="5" failures="{failures}" errors="0" skipped="1"/></testsuites>'
 REPORTING = f"for word; do case $word in --junit-xml=*) echo '{REPORT}' > \"${{{{word#*=}}}}\";; esac; done"
 
@@ -23,14 +24,16 @@ REPORTING = f"for word; do case $word in --junit-xml=*) echo '{REPORT}' > \"${{{
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """dev.py with locks and a .venv that vouches for them, holding one stand-in for each tool."""
-    for name in ("dev.py", "pyproject.toml", *LOCKS, *NODE_FILES):
+    for name in ("dev.py", "pyproject.toml", *LOCKS, *NODE_FILES, OLD_SDKS_LOCK):
         shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / ".cache/tools").mkdir(parents=True)
+    for folder in ("tools", "old-sdks"):
+        (tmp_path / ".cache" / folder).mkdir(parents=True)
     (tmp_path / ".venv/bin").mkdir(parents=True)
     names = runpy.run_path(str(tmp_path / "dev.py"))
     for lock in LOCKS:
         names["stamp"](lock).touch()
     names["tools_stamp"]().touch()
+    names["old_sdks_stamp"]().touch()
     for name in TOOLS:
         tool(tmp_path, name, "exit 0")
     tool(tmp_path, "pytest", REPORTING.format(failures=0))
@@ -105,6 +108,17 @@ def test_nodes_packages_are_fetched_once_and_a_chromium_only_where_there_is_none
     assert [call for call in calls(checkout) if call.startswith("npm")] == [
         f"npm ci --prefix={checkout / '.cache/tools'} --omit=optional"
     ]
+
+
+def test_the_sdks_of_former_generations_are_fetched_once_into_a_folder_of_their_own(checkout: Path) -> None:
+    shutil.rmtree(checkout / ".cache/old-sdks")
+    (checkout / "machine").mkdir()
+    tool(checkout, "../../machine/uv", 'mkdir -p "$PWD/.cache/old-sdks"')
+    for _ in range(2):
+        assert dev(checkout, "test", PATH=f"{checkout / 'machine'}:{os.environ['PATH']}").returncode == 0
+    (fetched,) = [call for call in calls(checkout) if call.startswith("uv")]
+    assert f"--target={checkout / '.cache/old-sdks'}" in fetched
+    assert fetched.endswith(f"-r {OLD_SDKS_LOCK}")
 
 
 def test_without_a_network_the_tests_run_and_decide_what_is_missing(checkout: Path) -> None:

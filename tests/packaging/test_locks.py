@@ -19,6 +19,7 @@ LOCKS = {
     "requirements.txt": RUNTIME,
     "requirements-dev.txt": RUNTIME + EXTRAS + PROJECT["dependency-groups"]["dev"],
     "requirements-node.txt": PROJECT["dependency-groups"]["node"],
+    "requirements-old-sdks.txt": PROJECT["dependency-groups"]["old-sdks"],
 }
 
 
