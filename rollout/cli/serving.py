@@ -85,19 +85,22 @@ def sandbox() -> None:
 @sandbox.command("serve")
 @click.option("--listen", default="127.0.0.1:8090", show_default=True, metavar="HOST:PORT")
 def sandbox_serve(listen: str) -> None:
-    """Speak the OpenAI and Anthropic wire formats over HTTP; GET /sandbox/journal shows what arrived."""
+    """Speak every vendor's wire format over HTTP; GET /sandbox/journal shows what arrived."""
     from werkzeug.serving import make_server
 
+    from rollout.api.sandbox.mount import PATHS
     from rollout.app import create_sandbox
+    from rollout.services.providers import VENDORS
+    from rollout.settings import variable
 
     bound = _bound(listen)
     host, port = bound.getsockname()[:2]
     server = make_server(host, port, create_sandbox(), threaded=True, fd=bound.fileno())
-    click.echo(f"sandbox on http://{host}:{port} - point Phasegate at it with:", err=True)
-    click.echo(
-        f"  ROLLOUT_OPENAI_BASE_URL=http://{host}:{port}/v1 ROLLOUT_ANTHROPIC_BASE_URL=http://{host}:{port} rollout serve",
-        err=True,
-    )
+    url = f"http://{host}:{port}"
+    click.echo(f"sandbox on {url} - point Phasegate at it with these, then start it:", err=True)
+    addresses = {"sandbox_url": url, **{f"{name}_base_url": url + PATHS.get(name, "") for name in VENDORS}}
+    for name, address in addresses.items():
+        click.echo(f"  export {variable(name)}={address}", err=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         server.serve_forever()

@@ -6,13 +6,14 @@
 | `takes=30s` | is at the work for so long, whatever it answers: to be seen where works are looked up |
 | `slow=3s` | waits first (also `300ms`) |
 | `refuse=category`, `flagged=input` or `output` | refuses the content, before or after the work |
-| `drop`, `hang`, `cut=N` | closes the connection unanswered; never answers; stops after N events, or in the
-middle of an answer | | `malformed`, `html`, `json` | sends broken JSON; a page; JSON where a stream was asked
-for | | `retired` | does not know the model | | `nousage`, `fewer=N`, `cost=usd_micro` | tells no usage; makes
-N pictures fewer; tells a usage of that price |
-| `refine=KEY[:VALUE]`, `judge=KEY[:VALUE]` | does so when asked to rewrite this prompt, or to judge its picture; beside
-the keys above `score:0.3` |
-
+| `drop` | does the work, which is billed, and closes the connection unanswered |
+| `cut=N` | does the work, and stops after N events, or in the middle of an answer |
+| `hang` | never answers, and does no work |
+| `malformed`, `html`, `json` | sends broken JSON; a page; JSON where a stream was asked for |
+| `retired` | does not know the model |
+| `nousage`, `fewer=N`, `cost=usd_micro` | tells no usage; makes N pictures fewer; tells a usage of that price |
+| `refine=KEY[:VALUE]`, `judge=KEY[:VALUE]` | does so when asked to rewrite this prompt, or to judge its picture; beside the keys
+above `score:0.3` |
 | `progress=N` | of a vendor that works by tasks: is done after N looks at the task; `error=500:FAILURE`: the task fails |
 
 `deny=` belongs to the gate before the vendors: it is accepted and means nothing here.

@@ -34,6 +34,9 @@ class Wire(Protocol):
 
 
 WIRES: tuple[Wire, ...] = (anthropic, openai_images, openai_chat, moderations, gemini, nova, xai, midjourney)
+PATHS = {"openai": "/v1", "xai": "/xai/v1", "llama": "/v1", "compatible": "/v1"}
+"""Where a vendor's base URL does not end with the host."""
+
 _JOURNAL = "/sandbox/journal"
 _ID_HEADERS = ("x-request-id", "request-id", "x-amzn-requestid")
 _KEY_HEADERS = ("x-api-key", "x-goog-api-key")

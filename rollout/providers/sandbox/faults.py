@@ -42,8 +42,6 @@ def suffer(
     if steering.hang:
         sleep(hang_seconds)
         raise OutcomeUnknown("the sandbox was told to hang")
-    if steering.drop:
-        raise OutcomeUnknown("the sandbox was told to drop the connection")
     if steering.error:
         raise _told_to_fail(steering.error, steering.code, work_id)
     if steering.retired:
@@ -53,7 +51,9 @@ def suffer(
 
 
 def spoil(steering: Steering, work_id: str | None = None, *, streaming: bool) -> None:
-    """Raise as the steering says of an answer that was made and never arrived whole; cut streams: `cut_short`."""
+    """Raise as the steering says of an answer that was made and never arrived, or not whole; cut streams: `cut_short`."""
+    if steering.drop:
+        raise OutcomeUnknown("the sandbox was told to drop the connection")
     if steering.malformed:
         raise _nonsense(work_id)
     if steering.cut is not None and not streaming:

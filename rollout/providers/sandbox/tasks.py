@@ -12,7 +12,7 @@ from collections import OrderedDict
 from rollout.core.images import Finished
 from rollout.core.steering import Steering
 from rollout.providers.base import Fault, ImageCall, Progress
-from rollout.providers.sandbox.faults import Sleep, steering_of, suffer
+from rollout.providers.sandbox.faults import Sleep, spoil, steering_of, suffer
 from rollout.providers.sandbox.images import SandboxImages
 
 LOOKS = 2
@@ -44,6 +44,7 @@ class SandboxTasks:
             suffer(steering, self._sleep, self._hang_seconds, streaming=False)
         if steering.refuse or steering.flagged == "input":
             self._images.make(call, steering)
+        spoil(steering, streaming=False)
         return f"sandbox_{hashlib.sha256(reference.encode()).hexdigest()[:24]}"
 
     def look(self, call: ImageCall, task_id: str, reference: str) -> Progress | Finished:

@@ -10,7 +10,7 @@ A new wire joins with two files and a line, `openai_images` being the pattern:
    parsed of HTTP and returns a `Reply`; and `refusal(status, message, *, code=None) -> Reply`, the vendor's error envelope. A method
    that does work opens `bench.works.begin(request_id)`, finds the model by `bench.model`, parses the steering, returns
    `bench.fault(..)` if that is a reply, does the work (`rollout/providers/sandbox/`), calls `work.finish`, and answers by `bench.json`
-   or `bench.stream`, which cut and spoil what is told.
+   or `bench.stream`, which spoil, cut and drop what is told: such work was done, and is billed.
 2. `rollout/api/sandbox/<wire>.py`: `PREFIXES`, the paths whose errors are in the vendor's envelope; `refusal`, that envelope; and
    `routes(blueprint, bench)`. Views of all wires share one blueprint: their names differ.
 3. Its line in `WIRES` of `rollout/api/sandbox/mount.py`.
@@ -148,11 +148,10 @@ class Bench:
         raise ModelNotFound(f"The model {upstream_id[:200]!r} does not exist.", param="model")
 
     def fault(self, refusal: Refusal, steering: Steering, *, streaming: bool) -> Reply | None:
-        """Wait, drop, or answer wrongly, as told; None when the work is to be done. Raises ConnectionDropped."""
+        """Wait, or answer wrongly, as told; None when the work is to be done. Raises ConnectionDropped."""
         self.sleep(steering.slow)
         if steering.hang:
             self.sleep(self.hang_seconds)
-        if steering.hang or steering.drop:
             raise ConnectionDropped
         if steering.error:
             return refusal(steering.error, "SANDBOX: told to fail", code=steering.code)
@@ -165,8 +164,10 @@ class Bench:
         return None
 
     def json(self, value: Any, steering: Steering) -> Reply:
-        """The answer; half of it with an honest length and a dropped connection for `cut`, half of it as if
-        whole for `malformed`."""
+        """The answer to work that was done; half of it with an honest length and a dropped connection for `cut`, half of it as if
+        whole for `malformed`. Raises ConnectionDropped for `drop`."""
+        if steering.drop:
+            raise ConnectionDropped
         body = msgspec.json.encode(value)
         half = body[: len(body) // 2]
         if steering.malformed:
@@ -176,7 +177,9 @@ class Bench:
         return Reply(200, JSON, [body])
 
     def stream(self, events: Iterator[bytes], steering: Steering) -> Reply:
-        """The events, or the first `cut` of them, or one that is none for `malformed`."""
+        """The events, or the first `cut` of them, or one that is none for `malformed`. Raises ConnectionDropped for `drop`."""
+        if steering.drop:
+            raise ConnectionDropped
         if steering.malformed:
             return Reply(200, EVENTS, [b'event: message_start\ndata: {"type": \n\n'])
         return Reply(
