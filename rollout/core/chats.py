@@ -50,9 +50,14 @@ class _Message(msgspec.Struct):
     content: msgspec.Raw = msgspec.Raw(b"null")
 
 
+class _File(msgspec.Struct):
+    file_id: str | None = None
+
+
 class _Part(msgspec.Struct):
     type: str
     image_url: msgspec.Raw = msgspec.Raw(b"null")
+    file: _File | None = None
 
 
 class _Tool(msgspec.Struct):
@@ -151,7 +156,7 @@ def _picture(part: _Part, path: str) -> int | None:
     """None for a part that is none. Raises InvalidRequest, PriceUnknown."""
     if part.type in _FREE_PARTS:
         return None
-    if part.type == "file":
+    if part.file is not None and part.file.file_id is not None:
         raise no_files(path)
     if part.type != "image_url":
         raise PriceUnknown(

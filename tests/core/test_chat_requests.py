@@ -144,9 +144,11 @@ def test_what_is_billed_apart_has_no_price(more, param):
     assert refused(kind=PriceUnknown, **more) == param
 
 
-@pytest.mark.parametrize("kind", ["input_audio", "video_url"])
-def test_a_part_of_another_kind_has_no_price(kind):
-    assert refused({"type": kind}, kind=PriceUnknown) == "messages.0.content.0"
+@pytest.mark.parametrize(
+    "part", [{"type": "input_audio"}, {"type": "video_url"}, {"type": "file", "file": {"file_data": "x"}}]
+)
+def test_a_part_of_another_kind_has_no_price(part):
+    assert refused(part, kind=PriceUnknown) == "messages.0.content.0"
 
 
 def test_members_go_on_as_they_came():

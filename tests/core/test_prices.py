@@ -185,6 +185,23 @@ def test_a_large_input_is_priced_at_its_tier():
     assert (small.usd_micro, large.usd_micro) == (10_000, 50_001)
 
 
+def test_what_a_cache_gave_that_has_no_price_is_charged_as_input():
+    llama = model("llama-3.2-90b-vision")
+    maximum = maximum_message_cost(llama, 10_000, 0, False, 0)
+    plain, cached = (
+        actual_message_cost(llama, Usage(input=1_000 - read, cache_read=read), maximum).usd_micro
+        for read in (0, 900)
+    )
+    assert plain == cached == 1_200
+
+
+def test_a_row_says_how_large_its_pictures_are_at_most():
+    for name, tokens in (("llama-3.2-90b-vision", 6_500), ("grok-4", 1_800), ("claude-sonnet-5-5", 5_000)):
+        reader = model(name)
+        none, ten = (maximum_message_cost(reader, 0, 0, False, images).usd_micro for images in (0, 10))
+        assert (ten - none) * 1_000_000 == 10 * tokens * reader.price.per_million["in"]
+
+
 def test_the_cache_makes_the_hold_dearer_and_the_reading_cheaper():
     sonnet = model("claude-sonnet-5-5")
     plain, cached = (maximum_message_cost(sonnet, 10_000, 0, cache, 0).usd_micro for cache in (False, True))
