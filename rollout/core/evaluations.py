@@ -8,8 +8,6 @@ from typing import Annotated, Any
 
 import msgspec
 
-from rollout.core.times import rfc3339
-
 MAX_REASONS = 3
 MAX_REASON_CHARACTERS = 500
 
@@ -68,8 +66,3 @@ def evaluation_json(evaluation: Evaluation | None) -> dict[str, Any]:
     if evaluation.scores is None:
         return {"skipped": evaluation.skipped}
     return {"model": evaluation.judge, "score": evaluation.score, "criteria": dict(evaluation.scores)}
-
-
-def evaluation_facts(evaluation: Evaluation) -> dict[str, Any]:
-    """The shape that admins see."""
-    return {**evaluation_json(evaluation), "judge": evaluation.judge, "at": rfc3339(evaluation.created_at)}

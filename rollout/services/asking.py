@@ -67,7 +67,9 @@ class Asking:
         try:
             place = self._admission.take("analysis")
             pending = _begun(lambda: self._analyze.run(own, asked).body, place.leave)
-            body = pending.result(question.seconds)
+            return _read(pending.result(question.seconds), question.task, answer)
+        except Skipped:
+            raise
         except TimeoutError:
             raise Skipped("late") from None
         except RolloutError as error:
@@ -75,7 +77,6 @@ class Asking:
         except Exception as error:
             log.exception("question_failed", question=question.task.name, error=repr(error))
             raise Skipped("failed") from error
-        return _read(body, question.task, answer)
 
 
 def _begun(work: Callable[[], bytes], afterwards: Callable[[], None]) -> Future[bytes]:
@@ -113,9 +114,9 @@ def _asked(call: Call, question: Question, content: Sequence[Mapping[str, Any]])
     return own, Asked(encoded, size, VENDOR_HEADERS)
 
 
-def request_id(request_id: str, question: str) -> str:
-    """By which request the question about a request was asked."""
-    return f"{request_id}.{question}"
+def request_id(of: str, question: str) -> str:
+    """By which request the question about another one was asked."""
+    return f"{of}.{question}"
 
 
 def _read(body: bytes, task: Task, answer: type[T]) -> T:

@@ -89,6 +89,7 @@ FAILURES = [
     (said('{"prompt": "a light', "max_tokens"), "unreadable"),
     (said("no JSON"), "unreadable"),
     (said({"prompt": 7, "free_of_defects": {"score": 2, "reasons": []}}), "unreadable"),
+    (b'{"type":"message","content":["no block"],"stop_reason":"end_turn"}', "failed"),
     (RuntimeError("a bug"), "outcome_unknown"),
 ]
 """How the vendor answers a question, and why it is skipped then."""
