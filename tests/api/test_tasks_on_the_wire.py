@@ -128,3 +128,23 @@ def test_a_stored_table_is_asked_for_in_two_requests(gateway: Tasking, served: S
     assert "read" in reading["system"].lower()
     assert [block["type"] for block in reading["messages"][0]["content"]] == ["image"]
     assert matching["messages"][0]["content"][1]["text"] == 'Products:\n[{"id":"A","name":"Oat drink"}]'
+
+
+@pytest.mark.parametrize("schema", ["object", {"type": "thing"}, {"type": "object", "properties": ["a"]}])
+def test_in_messages_a_schema_that_is_none_is_the_vendors_to_refuse(gateway: Tasking, schema: Any) -> None:
+    answer = gateway.door().analyze(output_config={"format": {"type": "json_schema", "schema": schema}})
+
+    assert answer.status_code == 400
+    assert answer.json["error"]["details"]["param"] == "output_config.format.schema"
+    assert gateway.the_hold().state == "void"
+
+
+def test_a_stream_tells_what_became_of_a_budget(gateway: Tasking, served: Served) -> None:
+    thinking = {"type": "enabled", "budget_tokens": 2_000}
+
+    answer = gateway.door().analyze(stream=True, max_tokens=4_000, thinking=thinking)
+
+    assert answer.headers["x-rollout-thinking"] == "adaptive; effort=medium; cap=2000"
+    assert b"thinking_delta" in answer.data
+    ((_, _, body),) = arrived(served)
+    assert (body["thinking"], body["output_config"]) == ({"type": "adaptive"}, {"effort": "medium"})
