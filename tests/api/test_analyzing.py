@@ -144,13 +144,13 @@ def test_a_wrong_field_is_named_and_nothing_is_held(
 
 
 @on_sqlite
-def test_a_model_that_has_ended_names_its_successor(gateway: Gateway) -> None:
+def test_a_model_that_has_ended_is_answered_for_by_its_successor_and_says_so(gateway: Gateway) -> None:
     retired, deprecated = (
         gateway.door().analyze(model=f"claude-{name}") for name in ("opus-4", "sonnet-4-5")
     )
 
-    assert retired.status_code == 400
-    assert retired.json["error"]["details"]["successor"]
+    assert (retired.status_code, retired.headers["x-rollout-model"]) == (200, "claude-opus-5-5")
+    assert "claude-opus-4" in retired.headers["x-rollout-warnings"]
     assert deprecated.status_code == 200
     assert "claude-sonnet-4-5 is deprecated" in deprecated.headers["x-rollout-warnings"]
     assert "30 Nov 2026" in deprecated.headers["Sunset"]
