@@ -10,6 +10,7 @@ import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import log
 from typing import Any
 
 import msgspec
@@ -29,7 +30,6 @@ MAX_CANDIDATE_BYTES = 32 * 1024
 """The JSON of the candidates together: what a request may grow by after its worst cost was reserved. Each row fits."""
 
 MAX_TERMS = 40
-_LONGEST_WEIGHT = 12
 _TABLE_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _WORD = re.compile(r"[^\W_]+")
 
@@ -92,10 +92,15 @@ def words(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(word for text in texts for word in _WORD.findall(text.casefold())))
 
 
-def terms(texts: Iterable[str]) -> list[tuple[str, int]]:
-    """What to look for, with its weight: long words and numbers are rarer than short ones, and say more."""
-    found = sorted((word for word in words(texts) if len(word) > 1 or word.isdigit()), key=len, reverse=True)
-    return [(word, min(len(word), _LONGEST_WEIGHT)) for word in found[:MAX_TERMS]]
+def terms(texts: Iterable[str]) -> list[str]:
+    """The words to look for: the first of them, but letters that stand alone."""
+    return [word for word in words(texts) if len(word) > 1 or word.isdigit()][:MAX_TERMS]
+
+
+def weights(counts: Mapping[str, int], rows: int) -> dict[str, int]:
+    """What each word says of a row that has it, by how many of the rows do: the rarer, the more. Those that none has say
+    nothing."""
+    return {word: round(100 * log(1 + rows / count)) for word, count in counts.items() if count}
 
 
 def within(products: Iterable[Product], most_bytes: int) -> list[Product]:

@@ -4,7 +4,7 @@ are all there, nor after another upload has taken their place."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -54,18 +54,22 @@ def add_products(tx: Tx, tenant_id: str, content_id: str, new: Sequence[Product]
     run(tx, insert_many(tx, product, rows))
 
 
-def likely(
-    tx: Tx, tenant_id: str, content_id: str, terms: Sequence[tuple[str, int]], limit: int
-) -> list[Product]:
-    """The products that hold the most of the (word, weight) in `terms`, the likeliest first; none that hold none."""
-    points = [sa.case((product.c.search.like(f"% {word} %"), weight), else_=0) for word, weight in terms]
-    if not points:
+def having(tx: Tx, table: ProductTable, terms: Sequence[str]) -> dict[str, int]:
+    """How many of the table's products have each of these words."""
+    if not terms:
+        return {}
+    counts = [sa.func.sum(sa.case((_has(word), 1), else_=0)) for word in terms]
+    row = tx.execute(sa.select(*counts).where(*_of(table))).one()
+    return {word: int(count or 0) for word, count in zip(terms, row, strict=True)}
+
+
+def likely(tx: Tx, table: ProductTable, weights: Mapping[str, int], limit: int) -> list[Product]:
+    """The products whose words weigh most, the heaviest first; none that have none of them."""
+    if not weights:
         return []
-    found = sum(points[1:], start=points[0])
-    content = (product.c.tenant_id == tenant_id, product.c.content_id == content_id)
-    ranked = (
-        sa.select(product.c.product_id, product.c.fields, found.label("points")).where(*content).subquery()
-    )
+    points = [sa.case((_has(word), weight), else_=0) for word, weight in weights.items()]
+    found = sum(points[1:], start=points[0]).label("points")
+    ranked = sa.select(product.c.product_id, product.c.fields, found).where(*_of(table)).subquery()
     query = (
         sa.select(ranked)
         .where(ranked.c.points > 0)
@@ -73,6 +77,14 @@ def likely(
         .limit(limit)
     )
     return [Product(row.product_id, row.fields) for row in tx.execute(query)]
+
+
+def _has(word: str) -> sa.ColumnElement[bool]:
+    return product.c.search.like(f"% {word} %")
+
+
+def _of(table: ProductTable) -> tuple[sa.ColumnElement[bool], ...]:
+    return product.c.tenant_id == table.tenant_id, product.c.content_id == table.content_id
 
 
 def forgotten(tx: Tx, made_before: str, limit: int) -> list[tuple[str, str]]:

@@ -20,6 +20,7 @@ from rollout.core.products import (
     read_sheet,
     table_json,
     terms,
+    weights,
     within,
 )
 from rollout.db import products
@@ -118,12 +119,13 @@ class ProductTables:
         return gone
 
     def likely(self, tenant_id: str, table_id: str, texts: Sequence[str]) -> list[Product]:
-        """At most 50 products whose words are among `texts`, the likeliest first. Raises NotFound."""
+        """At most 50 products whose words are among `texts`, the likeliest first: a rare word says more. Raises NotFound."""
         with self._database.read() as tx:
             table = products.get(tx, tenant_id, table_id)
             if table is None:
                 raise _not_found(table_id)
-            found = products.likely(tx, tenant_id, table.content_id, terms(texts), MAX_CANDIDATES)
+            told = weights(products.having(tx, table, terms(texts)), table.rows)
+            found = products.likely(tx, table, told, MAX_CANDIDATES)
         return within(found, MAX_CANDIDATE_BYTES)
 
     def purge(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rollout.core import products
-from rollout.core.products import Product, read_products, read_sheet, terms, within, words
+from rollout.core.products import Product, read_products, read_sheet, terms, weights, within, words
 from rollout.errors import InvalidRequest
 
 
@@ -107,9 +107,17 @@ def test_words_have_no_case_and_stand_between_spaces() -> None:
     assert Product("A-7", {"name": "Oat drink", "size": "1 L"}).search == " a 7 oat drink 1 l "
 
 
-def test_long_words_are_looked_for_first_and_weigh_most() -> None:
-    assert terms(["a drink 1 4006381333931"]) == [("4006381333931", 12), ("drink", 5), ("1", 1)]
-    assert len(terms([" ".join(f"word{number}" for number in range(100))])) == products.MAX_TERMS
+def test_the_first_words_are_looked_for_but_no_letter_that_stands_alone() -> None:
+    assert terms(["a drink, 1 l", "DRINK 4006381333931"]) == ["drink", "1", "4006381333931"]
+    assert terms([" ".join(f"word{number}" for number in range(100))])[-1] == f"word{products.MAX_TERMS - 1}"
+
+
+def test_a_rare_word_weighs_more_and_one_that_is_nowhere_nothing() -> None:
+    found = weights({"drink": 5_000, "northlight": 20, "4006381333931": 1, "zzyzx": 0}, 10_000)
+
+    assert list(found) == ["drink", "northlight", "4006381333931"]
+    assert 0 < found["drink"] < found["northlight"] < found["4006381333931"]
+    assert weights({"every": 3}, 3)["every"] > 0
 
 
 def test_candidates_stay_within_what_was_reserved_for_them() -> None:
