@@ -41,7 +41,7 @@ class Refine:
         draft = {"type": "text", "text": f"<draft>{prompt}</draft>"}
         try:
             refined = self._asking.ask(call, self._question, [draft], _Refined).prompt.strip()
-            if not refined:
+            if not refined or "\x00" in refined:
                 raise Skipped("unreadable")
             if len(refined.encode()) > MAX_BYTES:
                 raise Skipped("too_long")

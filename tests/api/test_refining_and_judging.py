@@ -148,12 +148,13 @@ def test_a_failing_question_leaves_the_prompt_as_it_was(gateway: Gateway, failur
 
 @on_sqlite
 def test_an_empty_and_an_endless_prompt_are_not_taken(gateway: Gateway) -> None:
-    gateway.vendor.answers = [said({"prompt": "  "}), None, said({"prompt": "x" * (MAX_BYTES + 1)})]
+    prompts = ["  ", "a\0b", "x" * (MAX_BYTES + 1)]
+    gateway.vendor.answers = [answer for prompt in prompts for answer in (said({"prompt": prompt}), None)]
     door = gateway.door()
 
-    told = [door.generate(**REFINE).json["rollout"]["refine_prompt"] for _ in range(2)]
+    told = [door.generate(**REFINE).json["rollout"]["refine_prompt"]["skipped"] for _ in prompts]
 
-    assert told == [{"skipped": "unreadable"}, {"skipped": "too_long"}]
+    assert told == ["unreadable", "unreadable", "too_long"]
 
 
 @on_sqlite
