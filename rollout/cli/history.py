@@ -122,7 +122,7 @@ class _History:
         yield 9.4, partial(self._generate, "hooli", NEW, "a poster of a fight", size="10x10")
         yield 6.2, partial(self._generate, "hooli", NEW, "sandbox:refuse=violence a poster of a fight")
         yield 5.1, partial(self._generate, "hooli", NEW, "a poster that says Opening Night", rollout=LOOP)
-        yield 4.9, partial(self._generate, "hooli", NEW, "sandbox:judge=score:0.3 a waving hand", rollout=LOOP)
+        yield 4.9, partial(self._generate, "hooli", NEW, "sandbox:judge=score:0.3 a hand", rollout=LOOP)
         yield 4.5, partial(self._sort, 6, "looked through last week's", "resolved")
         yield 1.9, partial(self._sort, 1, "sent by a script", "spam")
         yield 0.3, partial(self._generate, "hooli", NEW, "a set of stickers", n=8)
