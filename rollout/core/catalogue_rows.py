@@ -22,7 +22,7 @@ import msgspec
 from rollout.core.catalogue import Alias, Catalogue, Model, Price
 from rollout.core.constraints import Fault
 from rollout.core.decisions import FEATURES, GENERATION
-from rollout.core.images import size_of
+from rollout.core.images import aspect_ratio_of, size_of
 from rollout.core.times import epoch, rfc3339
 
 Document = Mapping[str, Any]
@@ -231,6 +231,10 @@ def _numbers(model: Model) -> Iterator[Fault]:
     for index, size in enumerate(model.sizes):
         if size_of(size) is None:
             yield Fault("A size is WIDTHxHEIGHT in pixels.", f"sizes.{index}")
+    come_to = set(map(aspect_ratio_of, model.sizes))
+    for index, ratio in enumerate(model.aspect_ratios):
+        if ratio not in come_to:
+            yield Fault("No size of the model has this ratio.", f"aspect_ratios.{index}")
     rule = model.size_rule
     for field in dataclasses.fields(rule) if rule else ():
         if getattr(rule, field.name) < 1:
@@ -291,6 +295,8 @@ def _price(model: Model, price: Price, at: str) -> Iterator[Fault]:
         for name, number in numbers.items():
             if number < 1:
                 yield Fault("A price is a positive number of micro-dollars.", f"{at}.{where}.{name}")
+    if price.per_input_image < 0:
+        yield Fault("This is not negative.", f"{at}.per_input_image")
     for unit in _RATES.get(model.feature, ()):
         if unit not in price.per_million:
             yield Fault(f"There is no rate for {unit!r}.", f"{at}.per_million")

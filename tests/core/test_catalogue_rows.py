@@ -86,6 +86,8 @@ def test_what_may_be_left_out_is_as_by_default() -> None:
         ({"max_tokens": -1}, "max_tokens", "not negative"),
         ({"sizes": ["big"]}, "sizes.0", "WIDTHxHEIGHT"),
         ({"sizes": [1]}, "sizes.0", "Expected `str`"),
+        ({"aspect_ratios": ["1:1", "16:9"]}, "aspect_ratios.1", "No size"),
+        ({"aspect_ratios": ["wide"]}, "aspect_ratios.0", "No size"),
         ({"size_rule": {"multiple_of": 16}}, "size_rule.max_ratio", "missing"),
         ({"successor": "gone"}, "successor", "no other model 'gone'"),
         ({"successor": PAINTER}, "successor", "no other model"),
@@ -108,6 +110,7 @@ def test_what_is_wrong_is_said_with_where_it_stands(changes: dict[str, Any], par
     [
         ({"id": document()["prices"][0]["id"]}, "prices.1.id", "another price"),
         ({"id": "openai/gpt-image-1.5/2026-11"}, "prices.1.id", "another price"),
+        ({"per_input_image": -1}, "prices.1.per_input_image", "not negative"),
         ({"id": ""}, "prices.1.id", "1 to 80"),
         ({"source": ""}, "prices.1.source", "where it was read"),
         ({"as_of": "yesterday"}, "prices.1.as_of", "a day such as"),
