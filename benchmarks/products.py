@@ -23,7 +23,7 @@ from rollout.services.ids import new_id
 from rollout.services.product_tables import ProductTables
 
 PARTNER = Actor("key:benchmark", "partner")
-SYLLABLES = [
+SYLLABLES = (
     "ba",
     "cor",
     "din",
@@ -41,10 +41,7 @@ SYLLABLES = [
     "se",
     "ti",
     "vo",
-    "wen",
-    "xi",
-    "zet",
-]
+)
 LABEL = "ingredients water oats sugar salt best before shake well keep cool"
 PAUSE = 0.005
 

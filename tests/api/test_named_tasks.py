@@ -590,6 +590,29 @@ def test_only_the_likeliest_rows_go_along(gateway: Tasking) -> None:
 
 
 @on_sqlite
+def test_what_is_reserved_covers_the_largest_rows_that_may_go_along(gateway: Tasking) -> None:
+    door, quotes = gateway.door(), '"' * 1_900
+    lines = [f'SKU-{number},drink,"{quotes}","{quotes}"' for number in range(60)]
+    put = door.send(
+        "PUT",
+        "/api/v1/product-tables/shelf",
+        "\n".join(["id,name,a,b", *lines]).encode(),
+        content_type="text/csv",
+    )
+    assert put.status_code == 201, put.data
+    gateway.limit("usd_micro", "day", 10**9, ANALYSIS)
+    gateway.vendor.answers = [replied({"labels": ["drink"], "features": []}), replied(compared(None))]
+
+    ask(door, "match_product", product_table="shelf")
+
+    sent, held = gateway.vendor.calls[1].body, gateway.holds()[0]
+    (line,) = held.lines
+    text_bytes = len(sent) - len(encoded(label_png()))
+    assert text_bytes > 20_000
+    assert line.amount >= 2 * text_bytes + 10 * load("match_product").max_tokens
+
+
+@on_sqlite
 def test_where_no_row_shares_a_word_nothing_more_is_asked(gateway: Tasking) -> None:
     door = gateway.door()
     shelf(door)
