@@ -58,6 +58,7 @@ from rollout.services.catalogue import InForce
 from rollout.services.changes import Changes
 from rollout.services.chat import Chat
 from rollout.services.evaluate import Evaluate
+from rollout.services.events import Event
 from rollout.services.features import Features
 from rollout.services.generate import Generate
 from rollout.services.generation_jobs import KIND, GenerationJobs
@@ -239,9 +240,14 @@ class Gateway:
         self.services = doors.wire(database, clock)
         self.new_id = ids_in_order(clock)
         self.meanwhile: list[Callable[[], object]] = []
-        self.works = True
+        self.works, self.told = True, list[Event]()
         self.ledger = Ledger(
-            database, lease_seconds=LEASE, grace_seconds=GRACE, new_id=self.new_id, sleep=lambda _: None
+            database,
+            lease_seconds=LEASE,
+            grace_seconds=GRACE,
+            new_id=self.new_id,
+            emit=lambda _tx, _now, events: self.told.extend(events),
+            sleep=lambda _: None,
         )
         self.folder = folder / "blobs"
         self.blobs = FileBlobs(self.folder)

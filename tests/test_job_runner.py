@@ -16,7 +16,7 @@ from job_worker import KIND
 from processes import base_environ, wait_until
 from structlog.testing import capture_logs
 
-from rollout.core.jobs import Job, JobFailed
+from rollout.core.jobs import Job, JobFailed, JobWaits
 from rollout.db.engine import Database
 from rollout.errors import LedgerUnavailable
 from rollout.jobs import Runner
@@ -78,6 +78,37 @@ def test_a_job_that_raises_is_failed_and_the_others_go_on(database: Database) ->
         wait_until(lambda: sorted(states(queue)) == ["dead", "done", "done", "done"], "all to end")
     assert {"job_attempt_failed", "job_dead"} <= {line["event"] for line in logs}
     assert queue.get(poison).last_error == "ValueError('poison')"
+
+
+def test_a_job_that_waits_comes_again_and_has_lost_no_attempt(database: Database) -> None:
+    queue, seen = queue_on(database), list[int]()
+    add(queue, database, 1, max_attempts=1)
+
+    def work(job: Job) -> None:
+        seen.append(job.attempt)
+        if len(seen) < 4:
+            raise JobWaits(0)
+
+    with running(Runner(queue, {KIND: work})):
+        wait_until(lambda: states(queue) == ["done"], "the job to be done")
+    assert seen == [1] * 4
+
+
+def test_no_subject_gets_more_than_its_share_of_threads(database: Database) -> None:
+    queue, go_on, taken = queue_on(database), threading.Event(), list[str]()
+    add(queue, database, 4, subject="hangs")
+    add(queue, database, 1, subject="answers")
+
+    def work(job: Job) -> None:
+        taken.append(str(job.subject))
+        if job.subject == "hangs":
+            go_on.wait(20)
+
+    with running(Runner(queue, {KIND: work}, threads=4, share=2)):
+        wait_until(lambda: "answers" in taken, "the one behind those that hang")
+        assert taken.count("hangs") == 2
+        go_on.set()
+        wait_until(lambda: states(queue) == ["done"] * 5, "all to be done")
 
 
 def test_stopping_ends_what_is_in_hand_and_takes_nothing_more(database: Database) -> None:

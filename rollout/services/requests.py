@@ -245,7 +245,7 @@ def _with_hold(tx: Tx, catalogue: Catalogue, traces: Traces, hold: Hold) -> Trac
         meters=_names(tx, hold),
         images=images.of_generation(tx, tenant_id, made.id) if made else (),
         feedback=said[::-1],
-        changes=audit.about(tx, tenant_id, [hold.id, *(item.id for item in said)], limit=SHOWN),
+        changes=audit.about(tx, tenant_id, [*named, *(item.id for item in said)], limit=SHOWN),
         bill=bill(hold, catalogue.price(hold.price_id), booked, corrected),
         guardrail=guardrail_events.of_use(tx, tenant_id, use.id) if use else None,
         evaluation=evaluations.of_generation(tx, tenant_id, made.id) if made else None,

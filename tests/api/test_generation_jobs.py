@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -435,6 +436,47 @@ def test_a_rehearsal_is_made_by_the_sandbox_and_costs_nothing(gateway: Gateway) 
     found = shown(door, made)
     assert (found["status"], found["mode"], found["vendor"]) == ("succeeded", "test", "sandbox")
     assert gateway.vendor.references == []
+
+
+def test_webhooks_are_told_by_the_generations_id_whatever_became_of_it(gateway: Gateway, door: Door) -> None:
+    gateway.vendor.answers = [None, Refused("violence"), OutcomeUnknown("cut"), Rejected("no")]
+    ids = [queued(door) for _ in range(4)]
+    gateway.work()
+    told = [(event.type, event.data["generation"]) for event in gateway.told]
+    assert told == [
+        ("generation.succeeded", ids[0]),
+        ("generation.refused", ids[1]),
+        ("generation.unknown", ids[2]),
+        ("generation.failed", ids[3]),
+    ]
+
+
+def test_a_cancel_that_races_the_dispatch_is_either_before_it_or_after_it(
+    gateway: Gateway, door: Door
+) -> None:
+    for _ in range(5):
+        made, sent = queued(door), len(gateway.vendor.calls)
+        both = [
+            threading.Thread(target=gateway.work),
+            threading.Thread(target=delete, args=(door, made)),
+        ]
+        for thread in both:
+            thread.start()
+        for thread in both:
+            thread.join(20)
+        (hold,) = [hold for hold in gateway.holds() if hold.id == shown(door, made)["hold"]]
+        was_sent = len(gateway.vendor.calls) > sent
+        assert hold.state == ("settled" if was_sent else "void")
+        assert shown(door, made)["status"] in (("succeeded", "cancelled") if was_sent else ("cancelled",))
+    assert gateway.ledger.verify() == []
+
+
+@on_sqlite
+def test_a_prompt_is_refined_before_it_is_sent_and_its_picture_judged(gateway: Gateway, door: Door) -> None:
+    made = queued(door, rollout={"refine_prompt": True, "evaluate": True})
+    assert gateway.work() == ["succeeded"]
+    told = shown(door, made)["rollout"]
+    assert set(told) == {"refine_prompt", "evaluate"}
 
 
 def delete(door: Door, generation_id: str) -> TestResponse:
