@@ -300,6 +300,19 @@ def _price(model: Model, price: Price, at: str) -> Iterator[Fault]:
     for unit in _RATES.get(model.feature, ()):
         if unit not in price.per_million:
             yield Fault(f"There is no rate for {unit!r}.", f"{at}.per_million")
+    yield from _tiers(price, at)
+    yield from _rising([tier.above_input_tokens for tier in price.tiers], f"{at}.tiers", "above_input_tokens")
+    yield from _rising([cell.max_pixels for cell in price.per_image], f"{at}.per_image", "max_pixels")
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+def _tiers(price: Price, at: str) -> Iterator[Fault]:
     lower = price.per_million
     for index, tier in enumerate(price.tiers):
         for unit, rate in tier.per_million.items():
@@ -310,15 +323,6 @@ def _price(model: Model, price: Price, at: str) -> Iterator[Fault]:
                     "A tier costs no less than what lies below it.", f"{at}.tiers.{index}.per_million.{unit}"
                 )
         lower = {**lower, **tier.per_million}
-    yield from _rising([tier.above_input_tokens for tier in price.tiers], f"{at}.tiers", "above_input_tokens")
-    yield from _rising([cell.max_pixels for cell in price.per_image], f"{at}.per_image", "max_pixels")
-
-
-def _is_day(text: str) -> bool:
-    try:
-        return date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False
 
 
 def _rising(numbers: Sequence[int], at: str, name: str) -> Iterator[Fault]:
