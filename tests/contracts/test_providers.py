@@ -237,11 +237,11 @@ class TestMessages:
         assert answered.vendor_request_id
 
     def test_thinking_comes_before_the_text(self, messages):
-        for model, thinking in (
+        for reader, thinking in (
             (BUDGETED, {"type": "enabled", "budget_tokens": 1_024}),
             (READER, {"type": "adaptive"}),
         ):
-            call = replace(ask(thinking=thinking, model=model.name), model=model)
+            call = replace(ask(thinking=thinking, model=reader.name), model=reader)
             body = json.loads(messages.create(call).body)
             assert [block["type"] for block in body["content"]] == ["thinking", "text"]
             assert body["content"][0]["signature"]
