@@ -274,10 +274,13 @@ def _settle(
     """
     cost = actual_message_cost(work.resolved.model, usage, work.maximum)
     result = StoredResult(200, work.headers, {"text": answer.decode("utf-8", "replace")})
-    # what was refused before anything was written was the prompt
-    point: Point = "output_text" if usage is not None and usage.output > 1 else "prompt"
-    also = _noted(work, held, category_of(refusal), point, refusal) if refusal else None
+    also = _noted(work, held, category_of(refusal), point_of(usage), refusal) if refusal else None
     charge(work, held, Actual(cost, 0, shown(usage), upstream_id), result, also)
+
+
+def point_of(usage: Usage | None) -> Point:
+    """What was refused before anything was written was the prompt."""
+    return "output_text" if usage is not None and usage.output > 1 else "prompt"
 
 
 @contextlib.contextmanager

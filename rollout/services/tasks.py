@@ -51,7 +51,16 @@ from rollout.services.calls import Call, Told
 from rollout.services.features import Features
 from rollout.services.ids import NewId
 from rollout.services.ledger import Held, Ledger
-from rollout.services.pass_through import Answer, Asked, Unbooked, Work, charge, refusals_settled, shown
+from rollout.services.pass_through import (
+    Answer,
+    Asked,
+    Unbooked,
+    Work,
+    charge,
+    point_of,
+    refusals_settled,
+    shown,
+)
 from rollout.services.product_tables import ProductTables
 from rollout.services.routing import Routing
 from rollout.services.task_pictures import TaskPictures
@@ -239,6 +248,7 @@ def _sent(step: _Step, held: Held | Unbooked) -> tuple[Answer, Actual, _Spent]:
                 category_of(answer.refusal),
                 usage=usage,
                 vendor_request_id=answer.vendor_request_id,
+                point=point_of(usage),
                 vendor_code=answer.refusal,
             )
     cost = actual_message_cost(work.resolved.model, usage, work.maximum)
