@@ -207,6 +207,7 @@ class Starter:
             "ROLLOUT_SECRET_KEY": SECRET,
             "ROLLOUT_SANDBOX": "auto",
             "ROLLOUT_LOG_FORMAT": "json",
+            "ROLLOUT_BREAKER_FAILURES": "0",  # tests that make the vendor fail share a service
             **{f"ROLLOUT_{name.upper()}": str(value) for name, value in settings.items()},
         }
         if vendor:
