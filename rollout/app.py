@@ -190,6 +190,7 @@ def build(
         queue,
         catalogue,
         vendors,
+        breakers,
         blobs,
         results,
         refine,

@@ -281,6 +281,7 @@ class Gateway:
             queue,
             catalogue,
             providers,
+            self.breakers,
             self.blobs,
             results,
             refine,

@@ -40,7 +40,7 @@ from rollout.core.kills import vendor_switch
 from rollout.core.uses import StoredImage
 from rollout.db import generation_jobs, images, keys
 from rollout.db.engine import Database, Tx
-from rollout.errors import FeatureKilled, LedgerUnavailable, NotFound, RolloutError
+from rollout.errors import FeatureKilled, LedgerUnavailable, NotFound, RolloutError, UpstreamUnavailable
 from rollout.providers.base import (
     ImageCall,
     NotSent,
@@ -51,6 +51,7 @@ from rollout.providers.base import (
     Throttled,
 )
 from rollout.services import upstream
+from rollout.services.breakers import Breakers
 from rollout.services.calls import Call, Told
 from rollout.services.catalogue import InForce
 from rollout.services.evaluate import Evaluate
@@ -69,6 +70,9 @@ ATTEMPTS = 8
 INPUT_SECONDS = 2 * 86_400
 """How long the pictures that came with a request are kept for its job."""
 
+LONGEST_WAIT = 3600
+"""Seconds for which a queued generation waits for a vendor that keeps failing; then it is tried, come what may."""
+
 NOTE_PAUSES = (0.1, 0.5, 2.0)
 """Seconds before a task's id is tried to be written down again."""
 
@@ -85,6 +89,7 @@ class GenerationJobs:
         queue: JobQueue,
         catalogue: InForce,
         providers: Providers,
+        breakers: Breakers,
         blobs: Blobs,
         results: Results,
         refine: Refine,
@@ -97,7 +102,7 @@ class GenerationJobs:
         self._database, self._state, self._features, self._ledger = database, state, features, ledger
         self._queue, self._catalogue, self._providers, self._blobs = queue, catalogue, providers, blobs
         self._results, self._refine, self._evaluate, self._new_id = results, refine, evaluate, new_id
-        self._random, self._sleep = random, sleep
+        self._breakers, self._random, self._sleep = breakers, random, sleep
 
     # -- for who accepts a request -------------------------------------------------------------------------------------
 
@@ -155,6 +160,7 @@ class GenerationJobs:
         found, now = self._read(job.payload["generation"])
         state = found.hold.state
         if state == "held":
+            self._spare(found, now)
             self._begin(found)
         elif state in ("dispatched", "unknown") and _task(found):
             self._look(found, now)
@@ -164,6 +170,16 @@ class GenerationJobs:
         if after.hold.state in ("dispatched", "unknown") and _task(after) and not _job(after).error:
             raise JobWaits(next_look(now - (_job(after).task_at or now), self._random()))
         return {"status": after.status}
+
+    def _spare(self, found: Generated, now: int) -> None:
+        """What was not sent can wait while its vendor keeps failing. Raises JobWaits."""
+        made = found.generation
+        if made.mode == "test" or now - made.created_at > LONGEST_WAIT:
+            return
+        try:
+            self._breakers.check(self._vendor(found))
+        except UpstreamUnavailable as rest:
+            raise JobWaits(rest.retry_after or 1) from rest
 
     def _begin(self, found: Generated) -> None:
         switches = (vendor_switch(self._vendor(found)),)

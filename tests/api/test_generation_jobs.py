@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from clocks import Clock
 from doors import ALICE
-from gateway import COST, LEASE, Door, Gateway, away, finished, on_sqlite
+from gateway import COST, FAILURES, LEASE, PNG, Door, Gateway, away, finished, on_sqlite
 from werkzeug.test import TestResponse
 
 from rollout.db.engine import Database
 from rollout.providers.base import (
     Fault,
+    ImageCall,
     NotSent,
     OutcomeUnknown,
     Progress,
@@ -436,6 +439,33 @@ def test_a_rehearsal_is_made_by_the_sandbox_and_costs_nothing(gateway: Gateway) 
     found = shown(door, made)
     assert (found["status"], found["mode"], found["vendor"]) == ("succeeded", "test", "sandbox")
     assert gateway.vendor.references == []
+
+
+@on_sqlite
+def test_what_was_not_sent_waits_while_its_vendor_is_left_alone(gateway: Gateway, door: Door) -> None:
+    made = queued(door, model="midjourney")
+    for _ in range(FAILURES):
+        with suppress(Fault), gateway.breakers.watching("cometapi"):
+            raise Fault("down", status=500)
+    (pause,) = gateway.work()
+    assert (pause > 0, shown(door, made)["status"], gateway.vendor.references) == (True, "queued", [])
+    gateway.wait(3_601)
+    gateway.ledger.renew_queued()
+    assert gateway.work() == [2]
+
+
+def test_pictures_to_start_from_wait_with_their_job_and_are_forgotten_after_it(
+    gateway: Gateway, door: Door
+) -> None:
+    form = {"model": "midjourney", "prompt": "a fox", "image": (io.BytesIO(PNG), "fox.png")}
+    assert door.edit(form).status_code == 200
+    (sent,) = gateway.vendor.calls
+    assert isinstance(sent, ImageCall)
+    assert [image.data for image in sent.request.images] == [PNG]
+    (made,) = door.get(PATH).json["data"]
+    assert (made["operation"], len(made["images"])) == ("edit", 1)
+    gateway.wait(2 * 86_400 + 1)
+    assert gateway.services.images.purge() == 1
 
 
 def test_webhooks_are_told_by_the_generations_id_whatever_became_of_it(gateway: Gateway, door: Door) -> None:

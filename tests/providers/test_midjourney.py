@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx2
@@ -209,6 +211,36 @@ def test_a_picture_that_is_none_or_not_ours_to_fetch_is_a_fault(fetched: bytes |
     tasks, _ = port(TASK, fetched=fetched)
     with pytest.raises(Fault):
         tasks.look(call(), "17", "gen_1")
+
+
+class Metadata(BaseHTTPRequestHandler):
+    """A vendor whose finished task's picture leads elsewhere."""
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/mj/task/"):
+            host = f"http://127.0.0.1:{self.server.server_address[1]}"
+            body = json.dumps({**TASK, "imageUrl": f"{host}/away"}).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+        else:
+            self.send_response(302)
+            self.send_header("location", "http://169.254.169.254/latest/meta-data/")
+            self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_a_picture_that_leads_to_the_metadata_address_is_not_fetched() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Metadata) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        tasks = MidjourneyTasks("any", url, replace(line(), fetch=Fetch(url, ())))
+        with pytest.raises(Fault, match="cannot be fetched"):
+            tasks.look(call(), "17", "gen_1")
+        server.shutdown()
 
 
 @pytest.fixture(scope="module", params=["in process", "over HTTP"])
