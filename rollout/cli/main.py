@@ -59,7 +59,8 @@ COMMANDS = {
     "kill": ("rollout.cli.features:kill", "Stop a feature, for all or for one tenant."),
     "catalogue": (
         "rollout.cli.catalogue:catalogue",
-        "Models, aliases, vendors: models, show, set, price, retire, reset, aliases, alias, unalias, move, finish, vendors, disable, enable.",
+        "Models, aliases, vendors: models, show, set, price, retire, reset, aliases, alias, unalias, move, finish, "
+        "vendors, disable, enable, verify, proposals, apply, dismiss.",
     ),
     "plans": (
         "rollout.cli.plans:plans",
