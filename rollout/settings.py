@@ -178,7 +178,7 @@ class Settings:
         _choice("auto", "on", "off"),
         "`auto`: the sandbox answers for vendors without a key; `on`: for all; `off`.",
     )
-    openai_api_key: str = _setting("", _text, "Key for the OpenAI images API.", secret=True)
+    openai_api_key: str = _setting("", _text, "Key for OpenAI's API: pictures, moderations.", secret=True)
     openai_base_url: str = _setting(
         "", _http_url, "Address of the OpenAI API, with /v1; default: OpenAI's own."
     )

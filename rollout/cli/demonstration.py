@@ -140,12 +140,9 @@ def show(settings: Settings, seeded: dict[str, Any]) -> None:
         f"Keys and addresses: {file(settings)}. Data: {Path(settings.home).absolute()}; delete it to begin anew."
     )
     if not any(
-        (
-            settings.openai_api_key,
-            settings.openai_base_url,
-            settings.anthropic_api_key,
-            settings.anthropic_base_url,
-        )
+        getattr(settings, f"{vendor}_{what}")
+        for vendor in providers.VENDORS
+        for what in ("api_key", "base_url")
     ):
         click.echo("No vendor keys: the sandbox answers, its pictures say so, and nothing costs anything.")
     click.echo("Ctrl-C stops.")
