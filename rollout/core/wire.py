@@ -162,10 +162,10 @@ def image_usage(raw: msgspec.Raw) -> Usage | None:
         return None
     details = found.input_tokens_details or _TokenDetails()
     return Usage(
-        input=found.input_tokens or 0,
-        output=found.output_tokens,
-        text_in=details.text_tokens or 0,
-        image_in=details.image_tokens or 0,
+        input=_known(found.input_tokens, 0),
+        output=_known(found.output_tokens, 0),
+        text_in=_known(details.text_tokens, 0),
+        image_in=_known(details.image_tokens, 0),
     )
 
 
@@ -241,4 +241,5 @@ def _merge(so_far: Usage | None, told: _MessageUsage | None) -> Usage | None:
 
 
 def _known(told: int | None, otherwise: int) -> int:
+    """A count is never a credit."""
     return otherwise if told is None else max(0, told)
