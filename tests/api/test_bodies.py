@@ -12,6 +12,7 @@ from rollout.db.engine import Database
 
 pytestmark = on_sqlite
 GENERATIONS, MESSAGES = "/v1/images/generations", "/v1/messages"
+CHATS, MODERATIONS = "/v1/chat/completions", "/v1/moderations"
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def gateway(database: Database, clock: Clock, tmp_path: Path) -> Gateway:
         b'{"prompt":' + b'{"a":' * 101 + b"1" + b"}" * 101 + b"}",
     ],
 )
-@pytest.mark.parametrize("path", [GENERATIONS, MESSAGES])
+@pytest.mark.parametrize("path", [GENERATIONS, MESSAGES, CHATS, MODERATIONS])
 def test_a_body_that_is_no_json_object_or_too_deep_is_refused(
     gateway: Gateway, path: str, body: bytes
 ) -> None:
@@ -62,7 +63,12 @@ def test_a_number_that_is_none_for_us_is_refused(gateway: Gateway, number: bytes
         + b"}",
     )
 
+    chatted = gateway.door().post(
+        CHATS, b'{"model":"grok-4","messages":[{"role":"user","content":"a"}],"n":' + number + b"}"
+    )
+
     assert (generated.status_code, generated.json["error"]["param"]) == (400, "n")
+    assert (chatted.status_code, chatted.json["error"]["param"]) == (400, "n")
     assert (analyzed.status_code, analyzed.json["error"]["details"]["param"]) == (400, "max_tokens")
     assert gateway.holds() == []
 
