@@ -8,6 +8,7 @@ from pydantic import Field
 from rollout.core.audit import Actor
 from rollout.core.products import MAX_BYTES, ProductTable, table_json
 from rollout.errors import UnsupportedMediaType
+from rollout.web.admission import admitted
 from rollout.web.auth import identity, key
 from rollout.web.conditional import based_on, versioned
 from rollout.web.operation import Answer, Shape, operation
@@ -59,7 +60,8 @@ def show_own(table_id: str) -> Answer:
     raw_body=("text/csv",),
     answer=ProductTableOut,
 )
-def upload(table_id: str, query: UploadQuery) -> Answer:
+@admitted("analysis")
+def upload(table_id: str, query: UploadQuery) -> Response:
     if request.mimetype != "text/csv":
         raise UnsupportedMediaType("Send the table with Content-Type: text/csv.")
     request.max_content_length = MAX_BYTES
