@@ -52,8 +52,9 @@ def test_a_submit_whose_process_is_killed_is_charged_and_never_sent_again(
 
 
 def test_what_waits_when_all_is_killed_is_sent_once_by_who_comes_next(
-    database_url: str, starter: Starter
+    new_database: Callable[..., str], starter: Starter
 ) -> None:
+    database_url = new_database("sqlite")
     vendor = starter.vendor()
     first = start(starter, database_url, vendor, jobs="apart")
     made = queue(first, "sandbox:progress=0 a boat")
@@ -64,16 +65,6 @@ def test_what_waits_when_all_is_killed_is_sent_once_by_who_comes_next(
     wait_until(lambda: status(second, made) == "succeeded", "the picture", second.log)
     assert len(submits(vendor)) == 1
     check_books(second)
-
-
-def test_a_caller_of_the_drop_in_route_gets_the_picture_of_a_task(
-    starter: Starter, new_database: Any
-) -> None:
-    vendor = starter.vendor()
-    service = start(starter, new_database("sqlite"), vendor)
-    body = {"model": "midjourney", "prompt": "sandbox:progress=1 a boat", "size": "16:9"}
-    code, headers, answer = service.call("POST", "/v1/images/generations", body, key=service.key("acme"))
-    assert (code, len(answer["data"]), headers["x-rollout-model"]) == (200, 1, "midjourney")
 
 
 def start(starter: Starter, database_url: str, vendor: Process, **settings: Any) -> Service:
