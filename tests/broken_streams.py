@@ -63,4 +63,6 @@ def clear_journal(vendor: Process) -> None:
 
 
 def upstream_calls(vendor: Process) -> int:
-    return len(call("GET", f"{vendor.url}/sandbox/journal")[2]["data"])
+    """Those that may cost something: a service also looks at its vendors' lists of models."""
+    arrived = call("GET", f"{vendor.url}/sandbox/journal")[2]["data"]
+    return sum(row["method"] == "POST" for row in arrived)
