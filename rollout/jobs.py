@@ -4,9 +4,9 @@
     refusals   every worker, its own notes   twice a second
     counts     every worker, its own flags   every 5 seconds
 
+    queue      one worker for all            every third of a lease; before a sweep, after a time when nobody was there
     sweep      one worker for all            every 5 seconds, or third of a lease
     reconcile  one worker for all            as often
-    queue      one worker for all            every third of a lease
     caps       one worker for all            every 5 seconds
     phases     one worker for all            every 10 seconds
     remind     one worker for all            every 10 seconds
@@ -75,6 +75,7 @@ def of_ledger(ledger: Ledger) -> list[Tick]:
     third = ledger.lease_seconds / 3
     return [
         Tick("renew", third, ledger.renew_leases, elected=False),
+        Tick("queue", third, ledger.renew_queued),
         Tick("sweep", min(5, third), ledger.sweep),
         Tick("reconcile", min(5, third), ledger.reconcile),
         Tick("forget", 600, ledger.forget_keys),
@@ -84,7 +85,6 @@ def of_ledger(ledger: Ledger) -> list[Tick]:
 def all_of(services: Services) -> list[Tick]:
     return [
         *of_ledger(services.ledger),
-        Tick("queue", services.ledger.lease_seconds / 3, services.ledger.renew_queued),
         Tick("caps", 5, services.meters.carry_out_plans),
         Tick("phases", 10, services.controller.tick),
         Tick("remind", 10, services.switches.remind),

@@ -46,7 +46,11 @@ def get(tx: Tx, hold_id: str) -> Hold | None:
 
 
 def of_request(tx: Tx, request_id: str) -> Hold | None:
-    row = tx.execute(sa.select(hold).where(hold.c.request_id == request_id).order_by(hold.c.id)).mappings().first()
+    row = (
+        tx.execute(sa.select(hold).where(hold.c.request_id == request_id).order_by(hold.c.id))
+        .mappings()
+        .first()
+    )
     return of_row(row) if row else None
 
 
@@ -95,7 +99,7 @@ def renew(tx: Tx, ids: Collection[HoldId], until: int) -> None:
 
 
 def renew_left(tx: Tx, until: int, limit: int) -> int:
-    """Prolong that many leases, those that end first, of holds that an open job goes on with; how many it were."""
+    """Prolong that many leases, or graces, those that end first, of holds that an open job goes on with; how many it were."""
     goes_on = sa.exists().where(
         job.c.tenant_id == hold.c.tenant_id,
         job.c.kind == "generation",
@@ -103,7 +107,7 @@ def renew_left(tx: Tx, until: int, limit: int) -> int:
         sa.text("job.state in ('ready', 'running')"),
     )
     left = sa.select(hold.c.tenant_id, hold.c.id).where(
-        hold.c.lease_until < until, hold.c.state.in_(("held", "dispatched")), goes_on
+        _IS_OPEN, hold.c.lease_until < until, hold.c.state.in_(OPEN), goes_on
     )
     return _set(tx, left.order_by(hold.c.lease_until).limit(limit), lease_until=until)
 

@@ -235,10 +235,10 @@ class GenerationJobs:
         made = found.generation
         told = Told(self._results.headers(work, held), (), held.now)
         facts = call.identity.facts
-        stopped = replace(
-            self._features.decide(facts, made.feature), revision=0
-        )  # nothing leaves while it is stopped
-        withheld = self._features.withheld(facts, stopped, work.model.vendor)
+        since_ever = replace(self._features.decide(facts, made.feature), revision=0)
+        withheld = self._features.withheld(
+            facts, since_ever, work.model.vendor
+        )  # what is stopped is not sent
 
         def ended(tx: Tx, now: int) -> None:
             error = problem(FeatureKilled(WITHHELD)) if withheld else None
@@ -268,8 +268,7 @@ class GenerationJobs:
                 except LedgerUnavailable:
                     raise
                 except (PortError, RolloutError) as error:
-                    told = upstream.explained(error, outcome)
-                    self._note(found, error=problem(told), ended_at=self._now())
+                    self._note_failure(found, upstream.explained(error, outcome))
                     raise
         except LedgerUnavailable:
             raise
@@ -291,7 +290,6 @@ class GenerationJobs:
         catalogue = self._catalogue()
         model, price = catalogue.get(made.model), catalogue.price(found.hold.price_id)
         request = read(stored["request"], self._blobs.get)
-        refined = stored.get("refined")
         return Work(
             tenant_id=made.tenant_id,
             generation_id=made.id,
@@ -300,11 +298,18 @@ class GenerationJobs:
             headers=stored["headers"],
             asked_for=made.prompt,
             extensions=Extensions(**stored["extensions"]),
-            refined=refined,
+            refined=stored.get("refined"),
         )
 
     def _vendor(self, found: Generated) -> str:
         return self._catalogue().get(found.generation.model).vendor
+
+    def _note_failure(self, found: Generated, error: RolloutError) -> None:
+        """Never raises: what is to become of the hold hangs on what failed before."""
+        try:
+            self._note(found, error=problem(error), ended_at=self._now())
+        except LedgerUnavailable:
+            log.error("failure_not_noted", generation=found.generation.id, code=error.code)
 
     def _note(self, found: Generated, **values: Any) -> None:
         """Write it down in a transaction of its own, and try again while the database is away."""

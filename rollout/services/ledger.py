@@ -239,7 +239,8 @@ class Ledger:
                 holds.renew(tx, own, self._database.now(tx) + self.lease_seconds)
 
     def renew_queued(self) -> None:
-        """Prolong the leases of holds that a job goes on with, however long the queue is; to be called every third of a lease."""
+        """Prolong the leases of holds that a job goes on with, however long the queue is, and the graces of those in doubt: nobody
+        charges an estimate while it may still find out. To be called every third of a lease, and before any sweep."""
         renewed = RENEWED_AT_ONCE
         while renewed == RENEWED_AT_ONCE:
             with self._database.write() as tx:

@@ -15,6 +15,7 @@ from gateway import COST, FAILURES, LEASE, PNG, Door, Gateway, away, finished, o
 from werkzeug.test import TestResponse
 
 from rollout.db.engine import Database
+from rollout.jobs import of_ledger
 from rollout.providers.base import (
     Fault,
     ImageCall,
@@ -211,6 +212,19 @@ def test_a_running_task_keeps_its_hold_though_no_process_owns_it(gateway: Gatewa
     gateway.work()
     gateway.wait(10)
     assert gateway.work() == ["succeeded"]
+
+
+def test_after_a_time_when_nobody_was_there_a_task_is_looked_at_before_anybody_doubts_it(
+    gateway: Gateway, door: Door
+) -> None:
+    made = queued(door, model="midjourney")
+    gateway.work()
+    gateway.wait(3_000)
+    for tick in of_ledger(gateway.ledger):
+        tick.work()
+    assert gateway.the_hold().state == "dispatched"
+    assert gateway.work() == ["succeeded"]
+    assert shown(door, made)["cost_usd_micro"] == FAST
 
 
 def test_a_job_that_finds_its_work_sent_by_a_process_that_died_doubts_it(
