@@ -35,10 +35,16 @@ def kill(tx: Tx, feature: str, tenant_id: str | None, until: int) -> Mapping[str
     )
 
 
-def plans(tx: Tx, feature: str, until: int) -> Iterator[Mapping[str, Any]]:
-    """What each change of the plan left behind, newest first."""
+def plans(tx: Tx, feature: str, until: int) -> Iterator[Mapping[str, Any] | None]:
+    """What each change of the plan left behind, newest first; None where it ended."""
     query = _before(until, audit.c.subject == feature, audit.c.action.startswith("plan."))
     yield from tx.execute(query).scalars()
+
+
+def has_ended(tx: Tx, feature: str, since: int) -> bool:
+    """Whether the plan that there was has ended, from the `seq` `since` on."""
+    ends = (audit.c.seq >= since, audit.c.subject == feature, audit.c.action == "plan.ended")
+    return tx.execute(sa.select(sa.select(audit).where(*ends).exists())).scalar_one()
 
 
 def changes(tx: Tx, feature: str, since: int) -> Sequence[Mapping[str, Any]]:

@@ -75,12 +75,16 @@ def _kill(row: Mapping[str, Any] | None) -> Kill | None:
 def _plan(tx: Tx, feature: str, until: int) -> RunningPlan | None:
     """The run of the newest change, and the phases of the newest that tells them: moves once told the run alone.
 
-    The salt is nobody's to see, so that no log has it; it never changes.
+    The salt is nobody's to see, so that no log has it; it never changes while there is the plan. None for one that has ended since.
     """
     known, newest = plans.get(tx, feature), None
-    for row in history.plans(tx, feature, until) if known else ():
+    if known is None or history.has_ended(tx, feature, until):
+        return None
+    for row in history.plans(tx, feature, until):
+        if row is None:
+            break
         newest = newest or row
-        if known and "phases" in row:
+        if "phases" in row:
             phases = tuple(parse_phase(phase, feature, phase["key"]) for phase in row["phases"])
             salt, four_eyes = known.plan.salt, row.get("four_eyes", False)
             plan = Plan(feature, salt, phases, newest["version"], four_eyes)
