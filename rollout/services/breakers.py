@@ -68,8 +68,8 @@ class Breakers:
         return {vendor: trouble for vendor, trouble in sorted(shown.items()) if trouble is not None}
 
     @contextmanager
-    def watching(self, vendor: str) -> Iterator[None]:
-        """Around one call. Raises NotSent while the breaker lets none through."""
+    def watching(self, vendor: str, *, verdicts: tuple[type[PortError], ...] = ()) -> Iterator[None]:
+        """Around one call, to which `verdicts` are answers like any other. Raises NotSent while the breaker lets none through."""
         with self._lock:
             seen, at = self._of(vendor), self._clock()
             if seen.breaker.wait(at):
@@ -78,7 +78,7 @@ class Breakers:
         try:
             yield
         except PortError as error:
-            self._note(vendor, error)
+            self._note(vendor, None if isinstance(error, verdicts) else error)
             raise
         else:
             self._note(vendor, None)
@@ -122,7 +122,8 @@ class Watched:
         return self._watch(self._port.submit, call, reference)
 
     def look(self, call: Any, task_id: str, reference: str) -> Any:
-        return self._watch(self._port.look, call, task_id, reference)
+        with self._breakers.watching(self._vendor, verdicts=(Fault,)):  # it says that the task failed
+            return self._port.look(call, task_id, reference)
 
     @contextmanager
     def stream(self, call: Any) -> Iterator[Iterator[Any]]:

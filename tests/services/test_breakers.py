@@ -48,7 +48,8 @@ class Port:
     def submit(self, call, reference):
         return self.generate((call, reference))
 
-    look = submit
+    def look(self, call, task_id, reference):
+        return self.generate((call, task_id, reference))
 
     @contextmanager
     def stream(self, call):
@@ -115,7 +116,7 @@ def test_every_kind_of_call_is_seen(watched, port, breakers):
         lambda: watched.create("x"),
         lambda: watched.count_tokens("x"),
         lambda: watched.submit("x", "r"),
-        lambda: watched.look("x", "t"),
+        lambda: watched.look("x", "t", "r"),
     ):
         assert call()
     with watched.stream("x") as events:
@@ -187,3 +188,12 @@ def test_breakers_that_are_switched_off_never_open(port, clock):
     watched = Watched(port, "openai", breakers := Breakers(clock, failures=0))
     fail(watched, port, NotSent(), times=50)
     breakers.check("openai")
+
+
+def test_a_task_that_failed_is_an_answer_and_a_look_that_failed_is_none(watched, port, breakers):
+    for error, is_open in ((Fault("the task failed"), False), (OutcomeUnknown("cut"), True)):
+        port.error = error
+        for _ in range(FAILURES):
+            with suppress(Fault, OutcomeUnknown):
+                watched.look("x", "t", "r")
+        assert bool(breakers.troubles()) is is_open
