@@ -55,8 +55,8 @@ class Breaker:
         return "open" if at < self.opened_at + self.rest else "half_open"
 
     def wait(self, at: float) -> float:
-        """Seconds until a call may go; 0 for now."""
-        if self.opened_at is None:
+        """Seconds until a call may go; 0 for now, also where the clock was set back."""
+        if self.opened_at is None or at < self.opened_at:
             return 0.0
         free_at = self.opened_at + self.rest
         if self.tried_at is not None:

@@ -59,6 +59,13 @@ def test_what_was_sent_before_it_opened_changes_nothing_when_it_ends():
     assert OPEN.failed(5, LIMIT) == OPEN
 
 
+def test_a_clock_that_is_set_back_keeps_nobody_away():
+    opened = after(Breaker(), *["failed"] * LIMIT, at=10_000)
+    assert opened.wait(10_001) > 0
+    assert opened.wait(5_000) == 0
+    assert opened.sent(5_000).answered(5_001) == Breaker()
+
+
 def test_a_limit_of_infinity_never_opens():
     breaker = Breaker()
     for _ in range(1_000):
