@@ -14,7 +14,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
@@ -23,7 +23,7 @@ from rollout.core.catalogue import Alias, Catalogue, Model, Price
 from rollout.core.constraints import Fault
 from rollout.core.decisions import FEATURES, GENERATION
 from rollout.core.images import aspect_ratio_of, size_of
-from rollout.core.times import epoch, rfc3339
+from rollout.core.times import rfc3339
 
 Document = Mapping[str, Any]
 Kind = typing.Literal["model", "alias"]
@@ -40,6 +40,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,57}")
 
 MAX_TEXT = 2_000
 MAX_PRICE_ID = 80
+MAX_NUMBER = 10**9
+"""Of pixels, tokens, and micro-dollars: products of two of them are still numbers that the ledger can keep."""
 
 _MODEL_TIMES = ("created_at", "deprecated_at", "retires_at")
 _ALIAS_TIMES = ("since", "ended")
@@ -99,11 +101,18 @@ def _row(kind: type, document: Document, times: Sequence[str]) -> tuple[Any, lis
     for name in times:
         try:
             moment = sent.pop(name, None)
-            sent |= {} if moment is None else {name: epoch(moment)}
+            sent |= {} if moment is None else {name: _moment(moment)}
         except (ValueError, TypeError):
             faults.append(Fault("This is a time such as 2026-11-30T00:00:00Z, or null.", name))
     row = _read(kind, sent, "", faults)
     return (None, faults) if faults else (row, [])
+
+
+def _moment(text: str) -> int:
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError
+    return int(found.timestamp())
 
 
 def _read(kind: Any, data: Any, at: str, faults: list[Fault]) -> Any:
@@ -223,13 +232,12 @@ def _names(model: Model, among: Catalogue, wires: Wires) -> Iterator[Fault]:
 
 
 def _numbers(model: Model) -> Iterator[Fault]:
-    if model.max_images < 1:
-        yield Fault("This is a positive number.", "max_images")
-    for name in ("max_input_images", "input_image_tokens", "max_input_tokens", "max_tokens"):
-        if getattr(model, name) < 0:
-            yield Fault("This is not negative.", name)
+    for name in ("max_images", "max_input_images", "input_image_tokens", "max_input_tokens", "max_tokens"):
+        least = int(name == "max_images")
+        if not least <= getattr(model, name) <= MAX_NUMBER:
+            yield Fault(f"This is a number from {least} to {MAX_NUMBER}.", name)
     for index, size in enumerate(model.sizes):
-        if size_of(size) is None:
+        if not all(size_of(size) or (0,)):
             yield Fault("A size is WIDTHxHEIGHT in pixels.", f"sizes.{index}")
     come_to = set(map(aspect_ratio_of, model.sizes))
     for index, ratio in enumerate(model.aspect_ratios):
@@ -237,8 +245,8 @@ def _numbers(model: Model) -> Iterator[Fault]:
             yield Fault("No size of the model has this ratio.", f"aspect_ratios.{index}")
     rule = model.size_rule
     for field in dataclasses.fields(rule) if rule else ():
-        if getattr(rule, field.name) < 1:
-            yield Fault("This is a positive number.", f"size_rule.{field.name}")
+        if not 1 <= getattr(rule, field.name) <= MAX_NUMBER:
+            yield Fault(f"This is a number from 1 to {MAX_NUMBER}.", f"size_rule.{field.name}")
 
 
 def _links(model: Model, others: Mapping[str, Model]) -> Iterator[Fault]:
@@ -293,8 +301,8 @@ def _price(model: Model, price: Price, at: str) -> Iterator[Fault]:
     ]
     for where, numbers in rates:
         for name, number in numbers.items():
-            if number < 1:
-                yield Fault("A price is a positive number of micro-dollars.", f"{at}.{where}.{name}")
+            if not 1 <= number <= MAX_NUMBER:
+                yield Fault(f"A price is 1 to {MAX_NUMBER} micro-dollars.", f"{at}.{where}.{name}")
     if price.per_input_image < 0:
         yield Fault("This is not negative.", f"{at}.per_input_image")
     for unit in _RATES.get(model.feature, ()):
