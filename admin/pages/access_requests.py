@@ -122,7 +122,7 @@ def _shown(request_id: str) -> Answer:
     models = [
         model.name
         for model in wired.catalogue().models
-        if model.feature == feature and model.lifecycle != "retired" and wired.providers.answers(model)
+        if model.feature == feature and model.is_open and wired.providers.answers(model)
     ]
     return room("access_request.html", asked=offer.standing.request, offer=offer, models=models)
 

@@ -336,7 +336,7 @@ def _models(catalogue: Catalogue, vendors: Providers) -> dict[str, list[str]]:
         kind: [
             model.name
             for model in catalogue.models
-            if model.feature == feature and model.lifecycle != "retired" and vendors.answers(model)
+            if model.feature == feature and model.is_open and vendors.answers(model)
         ]
         for kind, feature in (("generation", GENERATION), ("analysis", ANALYSIS))
     }

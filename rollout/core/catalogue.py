@@ -142,6 +142,11 @@ class Model:
             raise ValueError(f"{self.name}: a model without a price cannot be enabled")
 
     @property
+    def is_open(self) -> bool:
+        """Whether it answers calls: it is enabled, and not retired."""
+        return self.enabled and self.lifecycle != "retired"
+
+    @property
     def stands_in(self) -> str | None:
         """The name of the model that answers for this one, which no longer does."""
         return self.successor if self.lifecycle == "retired" else None

@@ -45,7 +45,7 @@ class Models:
             calls.resolve(self._catalogue, self._features, identity, model.name, model.feature)
         except (ModelNotFound, ModelRetired):
             return False
-        return model.lifecycle != "retired"
+        return model.is_open
 
     def _decisions(self, identity: Identity) -> dict[str, Decision]:
         """By feature, those that let this caller in."""

@@ -89,7 +89,7 @@ class Moves:
     def _check_target(self, change: Change, document: Document, to: str) -> None:
         """Raises InvalidRequest for a model that does not answer; what is no model `keep` refuses."""
         found = next((model for model in under_rows(change.tx).models if model.name == to), None)
-        if found is not None and (found.lifecycle == "retired" or not found.enabled):
+        if found is not None and not found.is_open:
             raise InvalidRequest(f"{to} answers nobody: it is retired, or not enabled.", param="to")
         if to in (document["name"], document.get("to")):
             raise InvalidRequest(f"{document['name']} leads to {to} already.", param="to")

@@ -69,7 +69,7 @@ class Routing:
 
     def _instead(self, call: Call, decision: Decision, wanted: Resolved, name: str) -> Resolved | None:
         model: Model = self._catalogue().get(name)
-        is_there = model.enabled and model.lifecycle != "retired" and model.feature == decision.feature
+        is_there = model.is_open and model.feature == decision.feature
         if not is_there or not calls.uses(call.identity, decision, model):
             return None
         told = f"{wanted.model.name} does not answer at the moment; {name} answered in its place"
