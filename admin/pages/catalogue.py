@@ -221,30 +221,56 @@ def remove_alias(name: str) -> Answer:
     return attempt(act, then=url_for(".show_aliases"), again=lambda: _shown_alias(name))
 
 
-@routes.post("/catalogue/<any(models, aliases):place>/<name>/move")
-@operation("Begin to move a name to another model", auth=admin)
-def begin_move(place: str, name: str) -> Answer:
-    kind = _kind(place)
+@routes.post("/catalogue/models/<name>/move")
+@operation("Begin to move a model's callers to another one", auth=admin)
+def move_model(name: str) -> Answer:
+    return _move("model", name)
 
+
+@routes.post("/catalogue/models/<name>/finish")
+@operation("End the move of a model, which is retired by it", auth=admin)
+def finish_model(name: str) -> Answer:
+    return _finish("model", name)
+
+
+@routes.post("/catalogue/models/<name>/call-off")
+@operation("Call the move of a model off", auth=admin)
+def call_model_off(name: str) -> Answer:
+    return _finish("model", name, call_off=True)
+
+
+@routes.post("/catalogue/aliases/<name>/move")
+@operation("Begin to move an alias to another model", auth=admin)
+def move_alias(name: str) -> Answer:
+    return _move("alias", name)
+
+
+@routes.post("/catalogue/aliases/<name>/finish")
+@operation("End the move of an alias", auth=admin)
+def finish_alias(name: str) -> Answer:
+    return _finish("alias", name)
+
+
+@routes.post("/catalogue/aliases/<name>/call-off")
+@operation("Call the move of an alias off", auth=admin)
+def call_alias_off(name: str) -> Answer:
+    return _finish("alias", name, call_off=True)
+
+
+def _move(kind: Kind, name: str) -> Answer:
     def act() -> None:
         form = read(MoveForm)
         services().moves.begin(actor(), kind, name, form.to, form.reason, based_on=form.version)
 
-    return attempt(act, then=_address(kind, name), again=lambda: _shown(kind, name))
+    return attempt(act, then=url_for(f".show_{kind}", name=name), again=lambda: _shown(kind, name))
 
 
-@routes.post('/catalogue/<any(models, aliases):place>/<name>/<any(finish, "call-off"):how>')
-@operation("End a move", auth=admin)
-def end_move(place: str, name: str, how: str) -> Answer:
-    kind = _kind(place)
-
+def _finish(kind: Kind, name: str, *, call_off: bool = False) -> Answer:
     def act() -> None:
         form = read(ReasonForm)
-        services().moves.finish(
-            actor(), kind, name, form.reason, call_off=how == "call-off", based_on=form.version
-        )
+        services().moves.finish(actor(), kind, name, form.reason, call_off=call_off, based_on=form.version)
 
-    return attempt(act, then=_address(kind, name), again=lambda: _shown(kind, name))
+    return attempt(act, then=url_for(f".show_{kind}", name=name), again=lambda: _shown(kind, name))
 
 
 # -- vendors -----------------------------------------------------------------------------------------------------------
@@ -293,12 +319,21 @@ def ask_vendors() -> Answer:
     )
 
 
-@routes.post("/catalogue/proposals/<proposal_id>/<any(apply, dismiss):how>")
-@operation("Apply a proposal, or leave the catalogue as it is", auth=admin)
-def end_proposal(proposal_id: str, how: str) -> Answer:
+@routes.post("/catalogue/proposals/<proposal_id>/apply")
+@operation("Make the catalogue as the vendor says", auth=admin)
+def apply_proposal(proposal_id: str) -> Answer:
+    return _end(proposal_id, services().catalogue_checks.apply)
+
+
+@routes.post("/catalogue/proposals/<proposal_id>/dismiss")
+@operation("Leave the catalogue as it is", auth=admin)
+def dismiss_proposal(proposal_id: str) -> Answer:
+    return _end(proposal_id, services().catalogue_checks.dismiss)
+
+
+def _end(proposal_id: str, end: Callable[..., object]) -> Answer:
     def act() -> None:
-        form, checks = read(ReasonForm), services().catalogue_checks
-        end = checks.apply if how == "apply" else checks.dismiss
+        form = read(ReasonForm)
         end(actor(), proposal_id, form.reason, based_on=form.version)
 
     return attempt(act, then=url_for(".show_proposals"), again=lambda: _shown_proposals(_open_ones()))
@@ -481,11 +516,3 @@ def _amounts(text: str) -> dict[str, Any]:
             f"The amounts are a JSON object of {', '.join(AMOUNTS)}.", param="amounts"
         ) from None
     return found
-
-
-def _kind(place: str) -> Kind:
-    return "model" if place == "models" else "alias"
-
-
-def _address(kind: Kind, name: str) -> str:
-    return url_for(f".show_{kind}", name=name)
