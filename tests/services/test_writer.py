@@ -367,7 +367,7 @@ def test_a_reserve_that_nobody_waits_for_any_more_is_void_soon(ledger: Ledger) -
     task = reserve("hold_gone")
     ledger._carry_out([task])
     ledger._take_back(task)
-    with ledger._owned(task.operation):
+    with ledger._owning((task.operation.tenant_id, "hold_gone")):
         ledger.renew_leases()
         assert ledger.get_hold("hold_gone").state == "dispatched", "its caller still tries"
     ledger.renew_leases()
