@@ -134,7 +134,9 @@ def test_an_edit_of_several_pictures_has_a_ratio():
 
 
 def test_every_size_of_the_row_goes_as_one_of_its_ratios_at_either_resolution():
-    said = {(body["aspect_ratio"], body["resolution"]) for body in (sent(call(size=s))[1] for s in GROK.sizes)}
+    said = {
+        (body["aspect_ratio"], body["resolution"]) for body in (sent(call(size=s))[1] for s in GROK.sizes)
+    }
     assert said == {(ratio, resolution) for ratio in GROK.aspect_ratios for resolution in ("1k", "2k")}
 
 
