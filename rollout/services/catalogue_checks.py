@@ -94,12 +94,19 @@ class CatalogueChecks:
 
     def warn(self) -> None:
         """Tell, once for each of WARN_DAYS, that a model ends, and who used it lately: the operators, and those tenants."""
+        with (
+            self._database.read() as tx
+        ):  # it may take seconds to find who did, for which nobody who writes should wait
+            near = list(ending(self._catalogue().models, self._database.now(tx)))
+            due = [
+                (model, days, self._users(tx, model)) for model, days in near if not _is_told(tx, model, days)
+            ]
         with self._database.write() as tx:
             revision.lock(tx)
             now = self._database.now(tx)
-            near = list(ending(self._catalogue().models, now))
-            for model, days in near:
-                self._warn_of(tx, now, model, days)
+            for model, days, tenants in due:
+                if not _is_told(tx, model, days):
+                    self._warn_of(tx, now, model, days, tenants)
             names = {model.name for model, _ in near}
             self._outdate(tx, now, [one for one in proposals.open_(tx) if _is_over(one, names)])
 
@@ -194,22 +201,30 @@ class CatalogueChecks:
         for one in over:
             proposals.put(tx, one.ended("outdated", now, CHECK))
 
-    def _warn_of(self, tx: Tx, now: int, model: Model, days: int) -> None:
-        ends = rfc3339(model.retires_at)
-        last = proposals.last(tx, model.name, "retiring")
-        if last is not None and last.found["retires_at"] == ends and last.found["days"] <= days:
-            return
-        since = now - LATELY_DAYS * DAY
-        tenants = proposals.who_used(
+    def _users(self, tx: Tx, model: Model) -> list[str]:
+        since = self._database.now(tx) - LATELY_DAYS * DAY
+        return proposals.who_used(
             tx, model.name, first_id("gen", since), first_id("anl", since), MOST_TENANTS
         )
-        found = {"retires_at": ends, "days": days, "tenants": tenants}
+
+    def _warn_of(self, tx: Tx, now: int, model: Model, days: int, tenants: Sequence[str]) -> None:
+        ends = rfc3339(model.retires_at)
+        found = {"retires_at": ends, "days": days, "tenants": list(tenants)}
         self._keep(tx, now, Finding(model.vendor, model.name, "retiring", found))
         told = {"model": model.name, "retires_at": ends, "days": days, "successor": model.successor}
         whom: list[str | None] = [*tenants] or [None]
         events = [Event("model.retiring", tenant, {**told, "tenant": tenant}) for tenant in whom]
         self._events.emit_all(tx, now, events)
         log.warning("model_retiring", vendor=model.vendor, tenants=len(tenants), **told)
+
+
+def _is_told(tx: Tx, model: Model, days: int) -> bool:
+    """Whether it was told of this end, so near or nearer."""
+    last = proposals.last(tx, model.name, "retiring")
+    if last is None or last.found["retires_at"] != rfc3339(model.retires_at):
+        return False
+    told: int = last.found["days"]
+    return told <= days
 
 
 def _silent(vendor: str, detail: str) -> dict[str, Any]:
