@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
-from processes import Process, call
 
 MODEL, CLAUDE, LLAMA, GROK = "gpt-image-2.6-flare", "claude-sonnet-5-5", "llama-3.2-90b-vision", "grok-4"
 
@@ -56,13 +55,3 @@ def body(route: str, row: Row) -> dict[str, Any]:
 
 def _asked(prompt: str, *more: Any) -> list[dict[str, Any]]:
     return [{"role": "user", "content": [{"type": "text", "text": prompt}, *more]}]
-
-
-def clear_journal(vendor: Process) -> None:
-    call("DELETE", f"{vendor.url}/sandbox/journal")
-
-
-def upstream_calls(vendor: Process) -> int:
-    """Those that may cost something: a service also looks at its vendors' lists of models."""
-    arrived = call("GET", f"{vendor.url}/sandbox/journal")[2]["data"]
-    return sum(row["method"] == "POST" for row in arrived)

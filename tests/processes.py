@@ -105,6 +105,16 @@ def call(
             return error.code, {k.lower(): v for k, v in error.headers.items()}, _decoded(error.read())
 
 
+def clear_journal(vendor: Process) -> None:
+    call("DELETE", f"{vendor.url}/sandbox/journal")
+
+
+def upstream_calls(vendor: Process) -> int:
+    """Those that may cost something: a service also looks at its vendors' lists of models."""
+    arrived = call("GET", f"{vendor.url}/sandbox/journal")[2]["data"]
+    return sum(row["method"] == "POST" for row in arrived)
+
+
 def _decoded(data: bytes) -> Any:
     try:
         return json.loads(data)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from processes import Process, Service, Starter, call, wait_until
+from processes import Process, Service, Starter, call, upstream_calls, wait_until
 
 PATH = "/v1/images/generations"
 BODY = {"model": "gpt-image-2.6-flare", "size": "1024x1024", "quality": "low"}
@@ -49,9 +49,7 @@ def test_a_worker_killed_in_mid_call_comes_back_and_its_call_is_charged_by_estim
 
     caller = threading.Thread(target=generate, daemon=True)
     caller.start()
-    wait_until(
-        lambda: call("GET", f"{vendor.url}/sandbox/journal")[2]["data"], "the call to reach the vendor"
-    )
+    wait_until(lambda: upstream_calls(vendor), "the call to reach the vendor")
     (open_hold,) = service.admin("GET", "/holds?state=open")["data"]
     assert open_hold["state"] == "dispatched"
 
@@ -82,9 +80,7 @@ def test_a_request_that_hangs_up_is_settled_and_its_picture_kept(
             f"idempotency-key: left\r\ncontent-length: {len(body)}\r\n\r\n".encode()
             + body
         )
-        wait_until(
-            lambda: call("GET", f"{vendor.url}/sandbox/journal")[2]["data"], "the call to reach the vendor"
-        )
+        wait_until(lambda: upstream_calls(vendor), "the call to reach the vendor")
     wait_until(
         lambda: not service.admin("GET", "/holds?state=open")["data"], "the hold to be settled", service.log
     )

@@ -8,8 +8,8 @@ from typing import Any
 import anthropic
 import openai
 import pytest
-from broken_streams import ROUTES, ROWS, Row, body, clear_journal, png, upstream_calls
-from processes import Process, Service, Starter
+from broken_streams import ROUTES, ROWS, Row, body, png
+from processes import Process, Service, Starter, clear_journal, upstream_calls
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from broken_streams import ROUTES, ROWS, Row, body, clear_journal, png, upstream_calls
+from broken_streams import ROUTES, ROWS, Row, body, png
 from node import run_script
-from processes import Starter
+from processes import Starter, clear_journal, upstream_calls
 
 pytestmark = pytest.mark.node
 
