@@ -23,7 +23,7 @@ from rollout.core.images import Finished, ImageRequest, Partial, Picture, size_o
 from rollout.core.input_images import InputImage
 from rollout.core.prices import picture_cost
 from rollout.core.steering import Steering
-from rollout.providers.base import Fault, ImageCall, Refused, Rejected, no_picture
+from rollout.providers.base import ImageCall, Refused, Rejected, no_picture
 from rollout.providers.sandbox.faults import Sleep, cut_short, spoil, steering_of, suffer
 from rollout.providers.sandbox.pictures import Drawing, NotAPicture, draw
 from rollout.providers.sandbox.works import Works
