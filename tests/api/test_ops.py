@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,8 @@ from flask.testing import FlaskClient
 from rollout.api import ops
 from rollout.db.engine import Database
 from rollout.errors import LedgerUnavailable
+from rollout.providers.base import BadCredential, NotSent
+from rollout.services.breakers import Breakers
 from rollout.services.state import MAX_AGE, State
 from rollout.web import pages, problems, requests
 
@@ -23,10 +26,11 @@ class Probed:
     def __init__(self, database: Database, clock: Any) -> None:
         self.draining = self.away = False
         self.state = State(database, SECRET, clock=clock, monotonic=clock)
+        self.breakers = Breakers(clock, failures=1)
         self._database = database
         app = Flask("probed", static_folder=None)
         app.extensions["rollout"] = SimpleNamespace(
-            database=self, state=self.state, draining=lambda: self.draining
+            database=self, state=self.state, breakers=self.breakers, draining=lambda: self.draining
         )
         requests.install(app)
         problems.install(app)
@@ -70,6 +74,7 @@ def test_a_worker_is_not_ready_before_its_flags_are_loaded(probed: Probed) -> No
             "flags_age_seconds": 0.0,
             "revision": 1,
             "workers": {"running": 0, "behind": 0, "gone": 0},
+            "vendors": {},
         },
     )
 
@@ -97,3 +102,13 @@ def test_a_draining_worker_takes_no_more(probed: Probed) -> None:
 def test_the_front_door_leads_to_the_documentation(probed: Probed) -> None:
     answer = probed.client.get("/")
     assert (answer.status_code, answer.headers["Location"]) == (302, "/docs")
+
+
+def test_vendors_in_trouble_are_named_and_the_worker_goes_on(probed: Probed) -> None:
+    probed.state.refresh()
+    for vendor, error in (("openai", NotSent("refused")), ("gemini", BadCredential("no"))):
+        with suppress(NotSent, BadCredential), probed.breakers.watching(vendor):
+            raise error
+    status, body = probed.ready()
+    assert (status, body["status"], body["degraded"]) == (200, "degraded", ["vendors"])
+    assert body["vendors"] == {"gemini": "account_refused", "openai": "open"}
