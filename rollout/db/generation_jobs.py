@@ -18,13 +18,14 @@ _IMAGES = hold.c.usage["images"].as_integer()
 _ANSWERED = sa.or_(hold.c.resolution.is_(None), hold.c.resolution == ANSWERED)
 _SETTLED = sa.and_(hold.c.state == "settled", _ANSWERED)
 _KEPT_ON = generation_job.c.cancelled_at.is_(None)
+_OPEN = sa.and_(_KEPT_ON, hold.c.lease_until.is_not(None))  # these are few, and have an index of their own
 
 STATUS: Mapping[Status, sa.ColumnElement[bool]] = {
     "cancelled": generation_job.c.cancelled_at.is_not(None),
-    "queued": sa.and_(_KEPT_ON, hold.c.state == "held"),
-    "dispatched": sa.and_(_KEPT_ON, hold.c.state == "dispatched", generation_job.c.task_id.is_(None)),
-    "running": sa.and_(_KEPT_ON, hold.c.state == "dispatched", generation_job.c.task_id.is_not(None)),
-    "unknown": sa.and_(_KEPT_ON, hold.c.state == "unknown"),
+    "queued": sa.and_(_OPEN, hold.c.state == "held"),
+    "dispatched": sa.and_(_OPEN, hold.c.state == "dispatched", generation_job.c.task_id.is_(None)),
+    "running": sa.and_(_OPEN, hold.c.state == "dispatched", generation_job.c.task_id.is_not(None)),
+    "unknown": sa.and_(_OPEN, hold.c.state == "unknown"),
     "refused": sa.and_(_KEPT_ON, _SETTLED, _IMAGES == 0),
     "succeeded": sa.and_(_KEPT_ON, _SETTLED, _IMAGES > 0, generation_job.c.error.is_(None)),
     "failed": sa.and_(

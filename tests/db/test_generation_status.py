@@ -36,8 +36,11 @@ def test_each_status_finds_the_generations_that_have_it(
     )
     for state, resolution, images, job in itertools.product(STATES, RESOLUTIONS, (0, 1), jobs):
         with database.write() as tx:
+            lease = None if state in ("void", "settled") else 1
             settled = {"usage": {"images": images}} if state == "settled" else {"usage": None}
-            tx.execute(sa.update(hold).values(state=state, resolution=resolution, **settled))
+            tx.execute(
+                sa.update(hold).values(state=state, lease_until=lease, resolution=resolution, **settled)
+            )
             values: dict[str, Any] = {"task_id": None, "error": None, "cancelled_at": None, **(job or {})}
             tx.execute(sa.update(generation_job).values(**values))
         with database.read() as tx:
