@@ -42,7 +42,8 @@ def unknown(wired: Services) -> str:
 
 
 def review(services: Services, hold_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services.ledger, "reviewed", {services.ledger.get_hold(hold_id).model})
+    model = services.ledger.get_hold(hold_id).model
+    monkeypatch.setattr(services.ledger, "reviewed", lambda: {model})
 
 
 def test_all_that_is_known_of_a_doubt_is_on_its_page(wired: Services, visit: Visit, unknown: str) -> None:
