@@ -200,7 +200,10 @@ def test_a_stream_that_has_begun_stays_with_its_vendor(gateway: Gateway) -> None
     gateway.vendor.partials = [None, OutOfCredit("empty")]
     answer = gateway.door().generate(stream=True, partial_images=1)
     first, last = events_of(answer)
-    assert (first["type"], last["error"]["code"]) == ("image_generation.partial_image", "upstream_unavailable")
+    assert (first["type"], last["error"]["code"]) == (
+        "image_generation.partial_image",
+        "upstream_unavailable",
+    )
     assert asked(gateway) == [IMAGE_MODEL]
 
 
