@@ -215,7 +215,7 @@ class CatalogueChecks:
         whom: list[str | None] = [*tenants] or [None]
         events = [Event("model.retiring", tenant, {**told, "tenant": tenant}) for tenant in whom]
         self._events.emit_all(tx, now, events)
-        log.warning("model_retiring", vendor=model.vendor, tenants=len(tenants), **told)
+        log.info("model_retiring", vendor=model.vendor, tenants=len(tenants), **told)
 
 
 def _is_told(tx: Tx, model: Model, days: int) -> bool:
