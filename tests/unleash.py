@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from processes import base_environ, call, free_port, give_up, is_up, wait_until
+from UnleashClient.constants import CLIENT_SPEC_VERSION
 
 import dev
 
@@ -33,8 +34,8 @@ class Unleash:
         return answer
 
     def features(self) -> dict[str, Any]:
-        """By name, as SDKs get them."""
-        headers = {"authorization": CLIENT_TOKEN}
+        """By name, as the Python SDK gets them: the server remembers, for a second, what it told each version of the specification."""
+        headers = {"authorization": CLIENT_TOKEN, "unleash-client-spec": CLIENT_SPEC_VERSION}
         _, _, answer = call("GET", f"{self.url}/client/features", headers=headers)
         return {feature["name"]: feature for feature in answer["features"]}
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import anthropic
 import openai
 import pytest
-from processes import Process, Service, Starter, call, wait_until
+from processes import Process, Service, Starter, call, upstream_calls, wait_until
 
 PLACES = 3
 GENERATION = {"model": "gpt-image-2.6-flare", "size": "1024x1024", "quality": "low"}
@@ -49,7 +49,7 @@ def test_with_every_place_taken_by_a_hanging_vendor_analysis_and_the_stop_still_
             for _ in range(PLACES)
         ]  # type: ignore[call-overload]
         wait_until(
-            lambda: len(call("GET", f"{vendor.url}/sandbox/journal")[2]["data"]) == PLACES,
+            lambda: upstream_calls(vendor) == PLACES,
             "all calls to reach the vendor",
         )
         with pytest.raises(openai.InternalServerError) as full:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 import sqlalchemy as sa
-from processes import Service, Starter, call, wait_until
+from processes import Service, Starter, call, upstream_calls, wait_until
 
 pytestmark = pytest.mark.postgres
 
@@ -110,9 +110,7 @@ def test_trouble_in_the_middle_of_a_call_is_told_as_a_doubt_and_the_estimate_is_
 
     caller = threading.Thread(target=slow)
     caller.start()
-    wait_until(
-        lambda: call("GET", f"{vendor.url}/sandbox/journal")[2]["data"], "the call to reach the vendor"
-    )
+    wait_until(lambda: upstream_calls(vendor), "the call to reach the vendor")
     with trouble(url, begins, ends):
         caller.join()
     ((status, headers, problem),) = answers
@@ -126,6 +124,6 @@ def test_trouble_in_the_middle_of_a_call_is_told_as_a_doubt_and_the_estimate_is_
     hold = service.admin("GET", f"/holds/{hold_id}")
     assert hold["settled_from"] == "estimate"
     assert [step["by"] for step in hold["evidence"]] == ["system:sweeper", "system:reconciler"]
-    assert len(call("GET", f"{vendor.url}/sandbox/journal")[2]["data"]) == 1
+    assert upstream_calls(vendor) == 1
     verified = service.rollout("ledger", "verify")
     assert verified.returncode == 0, verified.stdout
