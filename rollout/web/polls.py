@@ -71,8 +71,9 @@ class Polls:
         self._memory = _Memory(services.state.snapshot)
 
     def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-        kept = self._memory.answers.get(_key(environ)) if environ["REQUEST_METHOD"] == "GET" else None
-        if kept is None or not self._holds(kept):
+        memory = self._memory
+        kept = memory.answers.get(_key(environ)) if environ["REQUEST_METHOD"] == "GET" else None
+        if kept is None or memory.snapshot is not self._state.snapshot or not self._holds(kept):
             return self._flask(environ, start)
         return self._again(kept, environ["PATH_INFO"], start)
 
@@ -83,12 +84,11 @@ class Polls:
             if snapshot is not self._state.snapshot:
                 return
             memory = self._memory = _Memory(snapshot)
-        memory.answers[_key(environ)] = kept
-        memory.bytes += len(kept.body) + len(environ["QUERY_STRING"]) + 1_000
+        key = _key(environ)
+        memory.answers[key] = kept
+        memory.bytes += len(kept.body) + sum(len(text or "") for text in key) + 1_000
 
     def _holds(self, kept: _Kept) -> bool:
-        if self._memory.snapshot is not self._state.snapshot:
-            return False
         if kept.only_fresh and not self._state.is_fresh():
             return False
         try:
