@@ -328,12 +328,7 @@ class Settings:
         if self.upstream_connect_seconds > self.upstream_read_seconds:
             problems.append("ROLLOUT_UPSTREAM_CONNECT_SECONDS must not exceed ROLLOUT_UPSTREAM_READ_SECONDS")
         problems += [
-            f"ROLLOUT_{name}_API_KEY is a key for a host that nobody names: set ROLLOUT_{name}_BASE_URL"
-            for name in ("LLAMA", "COMPATIBLE")
-            if getattr(self, f"{name.lower()}_api_key") and not getattr(self, f"{name.lower()}_base_url")
-        ]
-        problems += [
-            f"{variable(vendor)}_BASE_URL is required with {variable(vendor)}_API_KEY: there is no address of their own"
+            f"{variable(vendor)}_BASE_URL is required with {variable(vendor)}_API_KEY: there is no address that all its hosts share"
             for vendor in ("llama", "compatible")
             if getattr(self, f"{vendor}_api_key") and not getattr(self, f"{vendor}_base_url")
         ]

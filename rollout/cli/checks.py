@@ -13,14 +13,14 @@ Result = dict[str, str]
 
 
 def run(settings: Settings, environ: Mapping[str, str]) -> list[Result]:
-    """`{"check", "state": "good" | "warning" | "wrong", "detail"}` for each check; books are read only at the right schema."""
+    """`{"check", "state": "good" | "warning" | "wrong", "detail"}` for each check; the database is read only at the right schema."""
     from rollout.app import build
 
     unknown = unknown_variables(environ)
     with contextlib.closing(build(settings)) as services:
         schema = _looked("schema", _schema, services)
-        books = {"ledger": _ledger, "audit chain": _audit} if schema["state"] == "good" else {}
-        looks = {**books, "vendors": _vendors}
+        readable = schema["state"] == "good"
+        looks = {"ledger": _ledger, "audit chain": _audit, "vendors": _vendors} if readable else {}
         return [
             _result("settings", "warning" if unknown else "good", "; ".join(unknown) or "valid"),
             schema,
@@ -58,19 +58,20 @@ def _audit(services: Services) -> tuple[str, str]:
 
 
 def _vendors(services: Services) -> tuple[str, str]:
+    """A vendor that nobody configured is a choice; a feature that nobody answers is not."""
+    from rollout.core.decisions import FEATURES
+    from rollout.services.providers import configured
+
+    services.state.refresh()
     settings = services.settings
-    missing = [
-        vendor
-        for vendor, configured in (
-            ("openai", settings.openai_api_key or settings.openai_base_url),
-            ("anthropic", settings.anthropic_api_key or settings.anthropic_base_url),
-        )
-        if not configured
-    ]
-    if not missing:
-        return "good", "every vendor has a key or an address"
-    stand_in = "the sandbox answers for" if settings.sandbox != "off" else "nobody answers for"
-    return "good" if settings.sandbox != "off" else "warning", f"{stand_in} {', '.join(missing)}"
+    answering = [] if settings.sandbox == "on" else configured(settings)
+    models = [one for one in services.catalogue().models if one.enabled and one.lifecycle != "retired"]
+    answered = {model.feature for model in models if model.vendor in answering}
+    missing = [feature for feature in FEATURES if feature not in answered]
+    told = f"configured: {', '.join(answering) or 'none'}"
+    if settings.sandbox != "off":
+        return "good", f"{told}; the sandbox answers for the others"
+    return ("warning", f"{told}; nobody answers {', '.join(missing)}") if missing else ("good", told)
 
 
 def _result(name: str, state: str, detail: str) -> Result:

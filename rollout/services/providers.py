@@ -155,15 +155,24 @@ def connect(
 def _ports(settings: Settings, proxies: Mapping[str, str]) -> dict[tuple[str, str], Any]:
     """By vendor and wire; the wires of a vendor share its line."""
     found = {}
-    for vendor, wires in VENDORS.items():
-        key, url = getattr(settings, f"{vendor}_api_key"), getattr(settings, f"{vendor}_base_url")
-        if key or url:
-            from rollout.providers.transport import open_line
+    for vendor in configured(settings):
+        from rollout.providers.transport import open_line
 
-            fetch = Fetch(url, settings.upstream_picture_hosts.split(","))
-            line = open_line(settings, proxies, fetch)
-            found.update({(vendor, wire): build(line, key or _NO_KEY, url) for wire, build in wires.items()})
+        key, url = _credential(settings, vendor)
+        line = open_line(settings, proxies, Fetch(url, settings.upstream_picture_hosts.split(",")))
+        wires = VENDORS[vendor].items()
+        found.update({(vendor, wire): build(line, key or _NO_KEY, url) for wire, build in wires})
     return found
+
+
+def configured(settings: Settings) -> list[str]:
+    """The vendors that have a key or a base URL."""
+    return [vendor for vendor in VENDORS if any(_credential(settings, vendor))]
+
+
+def _credential(settings: Settings, vendor: str) -> tuple[str, str]:
+    """Its key and its base URL; "" for what is not set."""
+    return getattr(settings, f"{vendor}_api_key"), getattr(settings, f"{vendor}_base_url")
 
 
 def _images(default_url: str = "", suffix: str = "") -> Build:

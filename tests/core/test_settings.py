@@ -47,8 +47,8 @@ def test_every_problem_is_reported_at_once_and_names_its_variable() -> None:
         ({"ROLLOUT_DATABASE_URL": "postgresql+psycopg://db/x"}, "ROLLOUT_SECRET_KEY is required"),
         ({"ROLLOUT_THREADS": "16", "ROLLOUT_MAX_GENERATIONS": "16"}, "must stay below ROLLOUT_THREADS"),
         ({"ROLLOUT_UPSTREAM_CONNECT_SECONDS": "9", "ROLLOUT_UPSTREAM_READ_SECONDS": "3"}, "must not exceed"),
-        ({"ROLLOUT_LLAMA_API_KEY": "k"}, "set ROLLOUT_LLAMA_BASE_URL"),
-        ({"ROLLOUT_COMPATIBLE_API_KEY": "k"}, "set ROLLOUT_COMPATIBLE_BASE_URL"),
+        ({"ROLLOUT_LLAMA_API_KEY": "k"}, "ROLLOUT_LLAMA_BASE_URL is required"),
+        ({"ROLLOUT_COMPATIBLE_API_KEY": "k"}, "ROLLOUT_COMPATIBLE_BASE_URL is required"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused_with_the_way_out(
