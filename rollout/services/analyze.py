@@ -18,6 +18,8 @@ from rollout.services.calls import Call, Told
 from rollout.services.pass_through import Answered, Asked, PassThrough, Work
 
 WIRE = "anthropic"
+OUR_HEADERS = {"anthropic-version": "2026-10-21"}
+"""Of requests that we write ourselves."""
 
 
 class Analyze(PassThrough):

@@ -23,7 +23,7 @@ from rollout.core.tasks import Task, Unusable, read_answer
 from rollout.core.wire import read_message
 from rollout.errors import ContentRefused, PayloadTooLarge, PermissionDenied, RolloutError
 from rollout.services.admission import Admission
-from rollout.services.analyze import Analyze
+from rollout.services.analyze import OUR_HEADERS, Analyze
 from rollout.services.calls import Call
 from rollout.services.pass_through import Asked
 
@@ -33,8 +33,6 @@ log = structlog.get_logger()
 
 MODEL = "claude-sonnet-5-5"
 """Who is asked: a name of the catalogue, which says who answers to it."""
-
-VENDOR_HEADERS = {"anthropic-version": "2026-10-21"}
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def _asked(call: Call, question: Question, content: Sequence[Mapping[str, Any]])
     own = dataclasses.replace(
         call, request_id=request_id(call.request_id, task.name), idem_key=None, is_retry=False
     )
-    return own, Asked(encoded, size, VENDOR_HEADERS)
+    return own, Asked(encoded, size, OUR_HEADERS)
 
 
 def request_id(of: str, question: str) -> str:

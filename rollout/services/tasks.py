@@ -46,7 +46,7 @@ from rollout.errors import (
 from rollout.providers.base import Providers, Refused
 from rollout.services import calls, upstream
 from rollout.services.analysis_results import AnalysisResults
-from rollout.services.analyze import Analyze
+from rollout.services.analyze import OUR_HEADERS, Analyze
 from rollout.services.calls import Call, Told
 from rollout.services.features import Features
 from rollout.services.ids import NewId
@@ -65,8 +65,6 @@ from rollout.services.product_tables import ProductTables
 from rollout.services.routing import Routing
 from rollout.services.task_pictures import TaskPictures
 from rollout.services.upstream import Outcome
-
-_HEADERS = {"anthropic-version": "2026-10-21"}
 
 
 @functools.cache
@@ -232,7 +230,7 @@ class Tasks(Analyze):
                 f"The pictures together have more than {MAX_BODY_BYTES:,} bytes.", param="images"
             )
         with _as_options():
-            work = self._prepare(job.call, job.decision, Asked(members, size + to_come, _HEADERS))
+            work = self._prepare(job.call, job.decision, Asked(members, size + to_come, OUR_HEADERS))
             _check_model(work, job.request, task)
         return _Step(task, work, schema_of(task, len(job.pictures), [product.id for product in products]))
 
