@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import mmap
 import resource
-import select
 import signal
 import socket
 import sys
@@ -18,14 +17,13 @@ from typing import Any
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
-from gunicorn.workers.gthread import ThreadWorker
 
 from rollout import app, log
+from rollout.cli.polling_worker import PollingWorker, know_again
 from rollout.settings import Settings
 
 KEEPALIVE_SECONDS = 75
 GRACEFUL_SECONDS = 70
-LINGER_MS = 2
 
 
 class PortInUse(Exception):
@@ -71,6 +69,7 @@ class _Application(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
         self.cfg.set("bind", [f"fd://{self._bound.fileno()}"])
         self.cfg.set("post_fork", self._built_after_fork)
+        self.cfg.set("post_request", know_again)
         self.cfg.set("worker_exit", _stop)
 
     def load(self) -> Flask:
@@ -89,6 +88,7 @@ class _Application(BaseApplication):  # type: ignore[misc]
         log.configure(self._settings.log_level, self._settings.log_format)
         services = app.build(self._settings, connect=True, draining=lambda: self._draining[0] == 1)
         self._app = app.create_app(services)
+        worker.polls = self._app.wsgi_app
         worker.rollout_running = app.start(services, apart=self._settings.jobs == "apart")
         app.calm_collector()
 
@@ -96,7 +96,7 @@ class _Application(BaseApplication):  # type: ignore[misc]
 def options(settings: Settings) -> dict[str, Any]:
     """gunicorn's settings, each where ours differs from its default."""
     return {
-        "worker_class": _Lingering,
+        "worker_class": PollingWorker,
         "workers": settings.workers,
         "threads": settings.threads,
         "worker_connections": max(1000, 2 * settings.threads),
@@ -108,24 +108,6 @@ def options(settings: Settings) -> dict[str, Any]:
         "proc_name": "rollout",
         "loglevel": "warning",
     }
-
-
-class _Lingering(ThreadWorker):  # type: ignore[misc]
-    """gthread whose threads look a moment longer at a connection that they have answered: the next request of a busy one comes at once.
-
-    To hand it back to the loop and have it handed out again takes as long as a small answer does. Nobody waits for that: a thread
-    leaves as soon as other work is queued.
-    """
-
-    def handle(self, conn: Any) -> Any:
-        while True:
-            kept = super().handle(conn)
-            if kept is not True or not self.alive or not self.tpool._work_queue.empty():
-                return kept
-            waiting = select.poll()
-            waiting.register(conn.sock, select.POLLIN)
-            if not waiting.poll(LINGER_MS):
-                return kept
 
 
 class _DrainingArbiter(Arbiter):  # type: ignore[misc]

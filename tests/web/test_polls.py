@@ -14,6 +14,7 @@ from rollout.db.engine import Database
 from rollout.web import polls
 
 ANN = "?userId=ann"
+HEAD = b"GET / HTTP/1.1\r\nHost: phasegate\r\n\r\n"
 
 
 @pytest.fixture
@@ -148,3 +149,72 @@ def test_what_callers_think_up_is_bounded(services: SimpleNamespace, monkeypatch
     layer = sdk.page.client.application.wsgi_app
     assert isinstance(layer, polls.Polls)
     assert 0 < len(layer._memory.answers) < 20
+
+
+def test_bytes_that_were_answered_are_known_until_the_next_revision(services: SimpleNamespace) -> None:
+    sdk, layer = _known(services)
+    told = layer.told_again("10.0.0.1", HEAD)
+    assert told is not None
+    assert told.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert told.endswith(b"\r\n\r\n" + sdk.page.get(ANN).data)
+    assert layer.told_again("10.0.0.2", HEAD) is None
+    assert layer.told_again("10.0.0.1", HEAD + b"x") is None
+    keep(services, feature("new"))
+    assert layer.told_again("10.0.0.1", HEAD) is None
+
+
+@pytest.mark.parametrize(
+    ("head", "more"),
+    [
+        (HEAD[:-1], {}),
+        (HEAD + HEAD, {}),
+        (HEAD, {"CONTENT_LENGTH": "5"}),
+        (HEAD, {"HTTP_TRANSFER_ENCODING": "chunked"}),
+        (HEAD, {"HTTP_EXPECT": "100-continue"}),
+        (HEAD, {"SERVER_PROTOCOL": "HTTP/1.0"}),
+    ],
+)
+def test_what_may_be_more_than_one_head_is_never_known(
+    services: SimpleNamespace, head: bytes, more: dict[str, str]
+) -> None:
+    _, layer = _known(services, head, more)
+    assert layer.told_again("10.0.0.1", head) is None
+
+
+def test_what_flask_answered_is_not_known_by_its_bytes(services: SimpleNamespace) -> None:
+    _, layer = _known(services, times=1)
+    assert layer.told_again("10.0.0.1", HEAD) is None
+
+
+def test_bytes_that_callers_think_up_are_bounded(
+    services: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polls, "MOST_BYTES", 20_000)
+    kept = _known(services)[1]
+    (first,) = kept._memory.heads.values()
+    for number in range(100):
+        head = HEAD.replace(b"phasegate", b"%d" % number)
+        kept.know_again(
+            "10.0.0.1", head, {polls._ANSWERED: (kept._memory, first), "SERVER_PROTOCOL": "HTTP/1.1"}
+        )
+    assert 0 < len(kept._memory.heads) < 20
+
+
+def _known(
+    services: SimpleNamespace, head: bytes = HEAD, more: dict[str, str] | None = None, times: int = 2
+) -> tuple[Counted, polls.Polls]:
+    """Polls as a server asks them: the environment of each answered request is shown to them with its bytes."""
+    sdk = Counted(services)
+    app = sdk.page.client.application
+    layer = app.wsgi_app
+    assert isinstance(layer, polls.Polls)
+
+    def served(environ: Any, start: Any) -> Any:
+        answer = layer(environ, start)
+        layer.know_again("10.0.0.1", head, {**environ, **(more or {})})
+        return answer
+
+    app.wsgi_app = served
+    for _ in range(times):
+        assert sdk.page.get(ANN).status_code == 200
+    return sdk, layer
