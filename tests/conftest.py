@@ -141,7 +141,7 @@ def postgres_database(postgres_server: postgres.Server) -> str:
     return postgres_server.create(_worker())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
     starter = Starter(tmp_path_factory.mktemp("processes"))
     yield starter

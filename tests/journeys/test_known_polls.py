@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from processes import Service, Starter, wait_until
 THREADS = 8
 SEND_BUFFER_BYTES = 5_000_000
 """More than Linux keeps for a connection whose reader is slow (`tcp_wmem`)."""
+NUMBERS = itertools.count()
 PATH = "/api/client/features"
 
 
@@ -29,8 +31,9 @@ def token(service: Service) -> str:
     return str(add_token(service)["secret"])
 
 
-def add_token(service: Service) -> dict[str, Any]:
-    return dict(service.admin("POST", "/flag-tokens", {"name": "sdk", "type": "client", "reason": "test"}))
+def add_token(service: Service, environment: str = "production") -> dict[str, Any]:
+    asked = {"name": "sdk", "type": "client", "environment": environment, "reason": "test"}
+    return dict(service.admin("POST", "/flag-tokens", asked))
 
 
 @dataclass
@@ -87,9 +90,11 @@ def connect(service: Service, token: str) -> Iterator[Callable[..., Line]]:
 
 
 @pytest.fixture
-def line(connect: Callable[..., Line]) -> Line:
-    """A connection whose polls are known."""
-    made = connect()
+def line(service: Service, connect: Callable[..., Line]) -> Line:
+    """A connection whose polls are known, of a service that has seen every change, so that they stay known."""
+    made, name = connect(), f"seen-{next(NUMBERS)}"
+    service.admin("POST", "/flags", flag(name, ["ann"]))
+    wait_until(lambda: name.encode() in made.ask()[2], "the newest change")
     for _ in range(3):
         assert made.ask()[0] == 200
     return made
@@ -170,8 +175,9 @@ def test_who_asks_for_the_end_of_the_connection_gets_it(line: Line) -> None:
 def test_a_slow_reader_gets_all_of_a_large_answer(service: Service, connect: Callable[..., Line]) -> None:
     for number in range(10):
         large = flag(f"large-{number}", [f"user-{one:090}" for one in range(250)], times=25)
-        service.admin("POST", "/flags", large)
+        service.admin("POST", "/flags?environment=large", large)
     there, line = connect(), connect(receive_bytes=65_536)
+    there.token = line.token = add_token(service, "large")["secret"]
     wait_until(lambda: b"large-9" in there.ask()[2], "the new flags")
     whole = there.ask()[2]
     assert len(whole) > SEND_BUFFER_BYTES
