@@ -88,7 +88,7 @@ class _Application(BaseApplication):  # type: ignore[misc]
         log.configure(self._settings.log_level, self._settings.log_format)
         services = app.build(self._settings, connect=True, draining=lambda: self._draining[0] == 1)
         self._app = app.create_app(services)
-        worker.polls = self._app.wsgi_app
+        worker.polls = self._app.extensions["polls"]
         worker.rollout_running = app.start(services, apart=self._settings.jobs == "apart")
         app.calm_collector()
 

@@ -34,7 +34,7 @@ class PollingWorker(ThreadWorker):  # type: ignore[misc]
         answer = self.polls.told_again(conn.client[0], head) if self.alive else None
         if answer is None:
             conn.parser.unreader.unread(head)
-            conn.parser.unreader.head = head
+            conn.parser.unreader.came = conn.client[0], head
             super().on_client_socket_readable(conn, client)
             return
         self.keepalived_conns.remove(conn)
@@ -54,9 +54,9 @@ class PollingWorker(ThreadWorker):  # type: ignore[misc]
 
 def know_again(worker: PollingWorker, req: Any, environ: WSGIEnvironment, resp: Any) -> None:
     """gunicorn's `post_request`: tell the polls by which bytes a request came that a thread has answered."""
-    head = vars(req.unreader).pop("head", None)
-    if head and resp is not None and not resp.should_close():
-        worker.polls.know_again(environ["REMOTE_ADDR"], head, environ)
+    came = vars(req.unreader).pop("came", None)
+    if came and resp is not None and not resp.should_close():
+        worker.polls.know_again(*came, environ)
 
 
 def _received(client: socket.socket) -> bytes | None:

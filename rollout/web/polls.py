@@ -134,6 +134,7 @@ class Polls:
 def install(app: Flask, services: Services) -> None:
     polls = Polls(app.wsgi_app, services)
     app.wsgi_app = polls  # type: ignore[method-assign, assignment]
+    app.extensions["polls"] = polls
 
     @app.after_request
     def put(response: Response) -> Response:

@@ -21,9 +21,11 @@ NUMBERS = itertools.count()
 PATH = "/api/client/features"
 
 
-@pytest.fixture(scope="module")
-def service(shared_starter: Starter, new_database: Callable[..., str]) -> Service:
-    return shared_starter.service(new_database("sqlite"), threads=THREADS)
+@pytest.fixture(scope="module", params=[0, 1], ids=["direct", "behind a proxy"])
+def service(
+    request: pytest.FixtureRequest, shared_starter: Starter, new_database: Callable[..., str]
+) -> Service:
+    return shared_starter.service(new_database("sqlite"), threads=THREADS, trusted_proxies=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,8 @@ class Line:
     read: bytes = b""
 
     def head(self, more: str = "", path: str = PATH) -> bytes:
-        return f"GET {path} HTTP/1.1\r\nHost: phasegate\r\nAuthorization: {self.token}\r\n{more}\r\n".encode()
+        sent = f"Host: phasegate\r\nX-Forwarded-For: 203.0.113.9\r\nAuthorization: {self.token}\r\n{more}"
+        return f"GET {path} HTTP/1.1\r\n{sent}\r\n".encode()
 
     def ask(self, more: str = "", path: str = PATH) -> tuple[int, dict[str, str], bytes]:
         self.there.sendall(self.head(more, path))
