@@ -20,7 +20,6 @@ from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
-from rollout.app import build
 from rollout.core.audit import Actor, Entry
 from rollout.core.decisions import ANALYSIS, FEATURES, GENERATION
 from rollout.core.grants import AccessRequest, Grant, RequestState
@@ -32,6 +31,7 @@ from rollout.db import access_requests, audit, grants, keys, meters, migrate, re
 from rollout.services.ids import first_id
 from rollout.services.registry import Services
 from rollout.settings import Settings
+from rollout.wiring import build
 
 Row = Mapping[str, Any]
 

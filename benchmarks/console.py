@@ -25,10 +25,11 @@ from flask.testing import FlaskClient
 
 from benchmarks import books
 from rollout import log
-from rollout.app import build, create_app
+from rollout.app import create_app
 from rollout.core.decisions import GENERATION
 from rollout.db.tables import access_request, api_key, feedback, generation, grant, hold, image, meter, user
 from rollout.services.registry import Services
+from rollout.wiring import build
 
 LIMIT_MS = 50
 PAGES_IN = 3

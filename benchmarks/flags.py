@@ -41,7 +41,7 @@ import sqlalchemy as sa
 import dev
 from benchmarks.databases import made_of
 from rollout import log
-from rollout.app import build, start
+from rollout.app import start
 from rollout.core.audit import Actor
 from rollout.core.decisions import GENERATION, TenantFacts, context_properties
 from rollout.core.flag_tokens import Kind, NewFlagToken
@@ -54,6 +54,7 @@ from rollout.services.registry import Services
 from rollout.settings import Settings
 from rollout.sync.embedded import _client
 from rollout.sync.lru import LRU
+from rollout.wiring import build
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # whose modules call each other by bare names
 from processes import Service, Starter, call

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rollout import app
+from rollout import app, wiring
 from rollout.services.health import readiness
 from rollout.settings import Settings
 
@@ -35,7 +35,7 @@ def test_a_worker_that_finds_no_database_waits_for_one(tmp_path: Path) -> None:
     away = Settings(
         home=str(tmp_path), database_url="postgresql+psycopg://nobody@127.0.0.1:1/none", secret_key="s" * 40
     )
-    services = app.build(away)
+    services = wiring.build(away)
     running = app.start(services)
     try:
         now = readiness(services.database, services.state, services.breakers, draining=False)
@@ -47,7 +47,7 @@ def test_a_worker_that_finds_no_database_waits_for_one(tmp_path: Path) -> None:
 
 def test_the_embedded_secret_is_made_once_and_private(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    made = app.embedded_secret(home)
-    assert app.embedded_secret(home) == made
+    made = wiring.embedded_secret(home)
+    assert wiring.embedded_secret(home) == made
     assert len(made) == 64
     assert stat.S_IMODE((home / "secret.key").stat().st_mode) == 0o600

@@ -100,9 +100,9 @@ def test_every_contract_has_a_planted_violation() -> None:
     assert contracts == {contract for contract, *_ in PLANTED}
 
 
-def test_the_environment_is_read_in_app_and_cli_only() -> None:
+def test_the_environment_is_read_in_wiring_and_cli_only() -> None:
     readers = places(r"\bos\.(environ|getenv)\b")
-    assert all(name == "rollout/app.py" or name.startswith("rollout/cli/") for name in readers), readers
+    assert all(name == "rollout/wiring.py" or name.startswith("rollout/cli/") for name in readers), readers
 
 
 def test_only_services_open_transactions_and_nobody_commits_by_hand() -> None:

@@ -11,11 +11,12 @@ import click
 import pytest
 from flask import Flask
 
-from rollout.app import build, create_app
+from rollout.app import create_app
 from rollout.cli.main import COMMANDS, main
 from rollout.errors import QuotaExceeded, all_errors
 from rollout.services.catalogue import load_seed
 from rollout.settings import Settings, variable
+from rollout.wiring import build
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}

@@ -18,7 +18,7 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
-from rollout import app, log
+from rollout import app, log, wiring
 from rollout.cli.polling_worker import PollingWorker, know_again
 from rollout.settings import Settings
 
@@ -86,7 +86,7 @@ class _Application(BaseApplication):  # type: ignore[misc]
         # worker stopped while it starts would hold the stop up for the whole graceful time-out.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         log.configure(self._settings.log_level, self._settings.log_format)
-        services = app.build(self._settings, connect=True, draining=lambda: self._draining[0] == 1)
+        services = wiring.build(self._settings, connect=True, draining=lambda: self._draining[0] == 1)
         self._app = app.create_app(services)
         worker.polls = self._app.extensions["polls"]
         worker.rollout_running = app.start(services, apart=self._settings.jobs == "apart")

@@ -14,7 +14,7 @@ Result = dict[str, str]
 
 def run(settings: Settings, environ: Mapping[str, str]) -> list[Result]:
     """`{"check", "state": "good" | "warning" | "wrong", "detail"}` for each check; the database is read only at the right schema."""
-    from rollout.app import build
+    from rollout.wiring import build
 
     unknown = unknown_variables(environ)
     with contextlib.closing(build(settings)) as services:

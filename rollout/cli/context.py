@@ -70,7 +70,7 @@ def wired(*, connect: bool = False) -> Iterator[Any]:
     """The services on the configured database (a `rollout.services.registry.Services`); errors become a sentence and an exit code.
     `connect`: with the vendors' clients."""
     from rollout import log
-    from rollout.app import build
+    from rollout.wiring import build
 
     settings = settings_or_exit(log_level="warning")
     log.configure(settings.log_level, settings.log_format)

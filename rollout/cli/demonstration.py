@@ -79,7 +79,7 @@ def file(settings: Settings) -> Path:
 
 def seed(settings: Settings) -> dict[str, Any]:
     """Bring the demo's tenants, plan, grants, meters and keys about; returns what `demo.json` holds."""
-    from rollout.app import build
+    from rollout.wiring import build
 
     # Seeding must never spend money at a vendor, nor wait for an Unleash server: that is written to later.
     alone = dataclasses.replace(settings, sandbox="on", flags="embedded")

@@ -77,7 +77,8 @@ class Clock:
 
 def live_through(settings: Settings) -> None:
     """Make the history, unless there are tenants already."""
-    from rollout.app import build, create_app
+    from rollout.app import create_app
+    from rollout.wiring import build
 
     clock = Clock(time.time())
     past = dataclasses.replace(settings, sandbox="on", unknown_grace_seconds=DAY)

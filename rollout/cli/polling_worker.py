@@ -56,7 +56,8 @@ def know_again(worker: PollingWorker, req: Any, environ: WSGIEnvironment, resp: 
     """gunicorn's `post_request`: tell the polls by which bytes a request came that a thread has answered."""
     came = vars(req.unreader).pop("came", None)
     if came and resp is not None and not resp.should_close():
-        worker.polls.know_again(*came, environ)
+        peer, head = came
+        worker.polls.know_again(peer, head, environ)
 
 
 def _received(client: socket.socket) -> bytes | None:

@@ -61,7 +61,7 @@ def demo() -> None:
 @click.command()
 def worker() -> None:
     """Do the background jobs apart from the web process; told to stop, it finishes what is in hand."""
-    from rollout import app, log
+    from rollout import app, log, wiring
 
     settings = settings_or_exit()
     log.configure(settings.log_level, settings.log_format)
@@ -70,7 +70,7 @@ def worker() -> None:
         signal.signal(wanted, lambda *_: stopped.set())
     require_schema(settings)
     with refusals():
-        running = app.start(app.build(settings, connect=True))
+        running = app.start(wiring.build(settings, connect=True))
     app.calm_collector()
     click.echo("background jobs are running; Ctrl-C stops them", err=True)
     stopped.wait()
@@ -120,8 +120,8 @@ def _bound(address: str, tries: int = 1) -> socket.socket:
 
 def _prepare(settings: Settings) -> None:
     """A fresh database gets the gated feature's plan, so that `serve` needs no seeding."""
-    from rollout.app import build
     from rollout.core.audit import Actor
+    from rollout.wiring import build
 
     with (
         contextlib.closing(build(settings)) as services,

@@ -11,12 +11,13 @@ from doors import cheap_hasher
 from flask import Flask
 from jinja2 import FileSystemBytecodeCache
 
-from rollout.app import build, create_app
+from rollout.app import create_app
 from rollout.core.tenants import Tenant
 from rollout.core.tokens import Role
 from rollout.services.passwords import Passwords
 from rollout.services.registry import Services
 from rollout.settings import Settings
+from rollout.wiring import build
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,7 +33,7 @@ def wired(
     new_database: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Services]:
     """Acme (counted in Asia/Jakarta) and globex, nobody granted; the plan of image generation at private_beta."""
-    monkeypatch.setattr("rollout.app.Passwords", lambda: Passwords(cheap_hasher))
+    monkeypatch.setattr("rollout.wiring.Passwords", lambda: Passwords(cheap_hasher))
     settings = Settings(home=str(tmp_path), database_url=new_database("sqlite"), secret_key="s" * 40)
     services = build(settings)
     with services.changes.begin(SEED, "seed") as change:

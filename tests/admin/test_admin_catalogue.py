@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from rollout.app import build, create_app
+from rollout.app import create_app
 from rollout.core.audit import Actor
 from rollout.core.decisions import GENERATION
 from rollout.core.steps import Advance
@@ -20,6 +20,7 @@ from rollout.services import calls
 from rollout.services.registry import Services
 from rollout.services.state import Identity
 from rollout.settings import Settings
+from rollout.wiring import build
 
 SEED = Actor("system:seed")
 PAINTER = "gpt-image-2"

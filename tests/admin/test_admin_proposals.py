@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from sandboxes import Served, seed, serve_sandbox
 from werkzeug.test import TestResponse
 
-from rollout.app import build, create_app
+from rollout.app import create_app
 from rollout.cli.main import main
 from rollout.core.audit import Actor
 from rollout.core.catalogue import Catalogue
@@ -22,6 +22,7 @@ from rollout.core.tokens import NewToken
 from rollout.db import migrate
 from rollout.services.registry import Services
 from rollout.settings import Settings
+from rollout.wiring import build
 
 SEED = Actor("system:seed")
 HAIKU, OPUS, ENDS = "claude-haiku-5-5", "claude-opus-5-5", "2027-05-01T00:00:00Z"

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from uses import generation
 
-from rollout.app import build, create_app
+from rollout.app import create_app
 from rollout.core.audit import Actor
 from rollout.core.catalogue_checks import Proposal
 from rollout.core.decisions import GENERATION, Decision
@@ -24,6 +24,7 @@ from rollout.db import catalogue_proposals, generation_jobs, generations
 from rollout.db.engine import Tx
 from rollout.services.registry import Services
 from rollout.settings import Settings
+from rollout.wiring import build
 
 SEED = Actor("system:seed")
 LIMITS = {"feature": GENERATION, "unit": "image", "period": "day", "cap": 5}

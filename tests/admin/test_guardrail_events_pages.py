@@ -14,13 +14,14 @@ from console import SEED, Visitor
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from rollout.app import build, create_app
+from rollout.app import create_app
 from rollout.cli.main import main
 from rollout.core.decisions import GENERATION
 from rollout.core.tenants import NewKey, Tenant
 from rollout.core.tokens import NewToken
 from rollout.services.registry import Services
 from rollout.settings import Settings
+from rollout.wiring import build
 
 BOTH = {"refine_prompt": True, "evaluate": True}
 

@@ -12,7 +12,7 @@ from console import SEED, Visitor
 from phases import hold_request
 from uses import add_generation
 
-from rollout.app import build, create_app
+from rollout.app import create_app
 from rollout.cli import history
 from rollout.core.decisions import ANALYSIS, GENERATION, Decision
 from rollout.core.feedback import Opinion
@@ -22,6 +22,7 @@ from rollout.core.tokens import Role
 from rollout.db import migrate
 from rollout.services.registry import Services
 from rollout.settings import Settings
+from rollout.wiring import build
 
 Visit = Callable[[Role], Visitor]
 

@@ -12,7 +12,7 @@ import pytest
 from console import SEED, Visitor
 from flask import Flask
 
-from rollout.app import build, create_app
+from rollout.app import create_app
 from rollout.cli import history
 from rollout.cli.demonstration import seed
 from rollout.core.decisions import GENERATION
@@ -21,6 +21,7 @@ from rollout.db import migrate
 from rollout.services.registry import Services
 from rollout.settings import Settings
 from rollout.web import language
+from rollout.wiring import build
 
 NAMES = {"CSV", "JSON", "Phasegate"}
 """Words that are the same in every language."""

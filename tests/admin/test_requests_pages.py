@@ -12,12 +12,13 @@ from console import SEED, Visitor
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from rollout.app import build, create_app
+from rollout.app import create_app
 from rollout.core.decisions import GENERATION
 from rollout.core.feedback import Opinion
 from rollout.core.tenants import NewKey, Tenant
 from rollout.services.registry import Services
 from rollout.settings import Settings
+from rollout.wiring import build
 
 
 @dataclasses.dataclass

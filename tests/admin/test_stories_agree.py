@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from console import SEED, Visitor
 from flask import Flask
 
-from rollout.app import build, create_app
+from rollout.app import create_app
 from rollout.cli.main import main
 from rollout.core.adjustments import NewAdjustment
 from rollout.core.decisions import GENERATION
@@ -22,6 +22,7 @@ from rollout.core.tokens import NewToken
 from rollout.core.topups import NewTopUp
 from rollout.services.registry import Services
 from rollout.settings import Settings
+from rollout.wiring import build
 
 SECRET = "s" * 40
 

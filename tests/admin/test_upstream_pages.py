@@ -10,7 +10,7 @@ from console import SEED, Visitor
 from doors import cheap_hasher
 from fake_unleash import FakeAdmin, document
 
-from rollout.app import build, create_app
+from rollout.app import create_app
 from rollout.core.decisions import GENERATION
 from rollout.core.flag_push import strategy_json
 from rollout.core.jobs import Job
@@ -19,6 +19,7 @@ from rollout.services.flag_push import KIND
 from rollout.services.passwords import Passwords
 from rollout.services.registry import Services
 from rollout.settings import Settings
+from rollout.wiring import build
 
 Visit = Callable[[Role], Visitor]
 PAGE = "/admin/flags/upstream"
@@ -27,8 +28,8 @@ PAGE = "/admin/flags/upstream"
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeAdmin:
     admin = FakeAdmin()
-    monkeypatch.setattr("rollout.app.UnleashAdmin", lambda *_: admin)
-    monkeypatch.setattr("rollout.app.Passwords", lambda: Passwords(cheap_hasher))
+    monkeypatch.setattr("rollout.wiring.UnleashAdmin", lambda *_: admin)
+    monkeypatch.setattr("rollout.wiring.Passwords", lambda: Passwords(cheap_hasher))
     return admin
 
 

@@ -9,11 +9,12 @@ import pytest
 from doors import ALICE, Door
 from flask.testing import FlaskClient
 
-from rollout.app import build, create_app
+from rollout.app import create_app
 from rollout.core.jobs import JobFailed
 from rollout.core.tenants import NewKey, Scope, Tenant
 from rollout.services.registry import Services
 from rollout.settings import Settings
+from rollout.wiring import build
 
 URL = "https://example.com/hook"
 Enter = Callable[..., Door]

@@ -9,9 +9,10 @@ import pytest
 from flask import Flask
 from werkzeug.routing import Rule
 
-from rollout.app import build, create_app
+from rollout.app import create_app
 from rollout.settings import Settings
 from rollout.web.operation import Operation
+from rollout.wiring import build
 
 PUBLIC = {
     "/",

@@ -13,7 +13,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from rollout.app import build, create_app
+from rollout.app import create_app
 from rollout.core.audit import Actor
 from rollout.core.decisions import GENERATION
 from rollout.core.flag_tokens import Kind, NewFlagToken
@@ -22,6 +22,7 @@ from rollout.db.tables import flag, segment
 from rollout.errors import LedgerUnavailable
 from rollout.services.registry import Services
 from rollout.settings import Settings
+from rollout.wiring import build
 
 SEED = Actor("system:seed")
 HOSTILE = "../../admin"

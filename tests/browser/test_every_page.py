@@ -8,8 +8,9 @@ import pytest
 from places import PLACES, Demo, Place
 from playwright.sync_api import Page
 
-from rollout.app import build, create_app
+from rollout.app import create_app
 from rollout.settings import Settings
+from rollout.wiring import build
 
 WIDE, ZOOMED, NARROW = 1280, 640, 375
 """ZOOMED is what a page has of WIDE at 200 %."""

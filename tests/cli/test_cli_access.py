@@ -12,13 +12,13 @@ import sqlalchemy as sa
 from click.testing import CliRunner, Result
 from doors import ALICE, GLOBEX
 
-from rollout.app import build
 from rollout.cli.main import main
 from rollout.core.audit import Actor
 from rollout.core.decisions import GENERATION
 from rollout.core.grants import Asking
 from rollout.services.registry import Services
 from rollout.settings import Settings
+from rollout.wiring import build
 
 Run = Callable[..., Result]
 WHY = ("--reason", "because")

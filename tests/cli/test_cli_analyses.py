@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from flask.testing import FlaskClient
 from tasking import encoded, label_png
 
-from rollout.app import build, create_app
+from rollout.app import create_app
 from rollout.cli.main import main
 from rollout.core.audit import Actor
 from rollout.core.tenants import NewKey, Tenant
@@ -21,6 +21,7 @@ from rollout.core.tokens import NewToken
 from rollout.db import migrate
 from rollout.services.registry import Services
 from rollout.settings import Settings
+from rollout.wiring import build
 
 SEED = Actor("cli:seed")
 CSV = b"id,name\nA,Oat drink\nB,Milk\n"

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from rollout.app import build
 from rollout.cli.main import main
 from rollout.core.audit import Actor
 from rollout.core.flag_metrics import Count, FlagClient
 from rollout.core.tenants import Tenant
 from rollout.services.registry import Services
 from rollout.settings import Settings
+from rollout.wiring import build
 
 WHY = ("--reason", "because")
 ADD = ("flag-tokens", "add", "--name", "site", "--type", "frontend")

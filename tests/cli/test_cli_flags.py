@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from rollout.app import build
 from rollout.cli.main import main
 from rollout.services.registry import Services
 from rollout.settings import Settings
+from rollout.wiring import build
 
 Run = Callable[..., Result]
 WHY = ("--reason", "because")

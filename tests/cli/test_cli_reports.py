@@ -14,7 +14,6 @@ from click.testing import CliRunner, Result
 from doors import ACME, ALICE, BOB, GLOBEX
 from uses import Uses, analysis, generation
 
-from rollout.app import build
 from rollout.cli.main import main
 from rollout.core.decisions import GENERATION
 from rollout.core.refusals import Refusal
@@ -23,6 +22,7 @@ from rollout.db import migrate
 from rollout.services.registry import Services
 from rollout.services.workers import Worker
 from rollout.settings import Settings
+from rollout.wiring import build
 
 Run = Callable[..., Result]
 

@@ -14,12 +14,12 @@ from click.testing import CliRunner, Result
 from doors import ACME, ALICE, GLOBEX
 from uses import Uses, analysis, generation
 
-from rollout.app import build
 from rollout.cli.main import main
 from rollout.core.decisions import GENERATION
 from rollout.db import migrate, tables
 from rollout.services.registry import Services
 from rollout.settings import Settings
+from rollout.wiring import build
 
 Run = Callable[..., Result]
 

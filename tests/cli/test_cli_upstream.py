@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from rollout.app import build
 from rollout.cli.main import main
 from rollout.core.audit import Actor
 from rollout.core.decisions import GENERATION
 from rollout.settings import Settings
+from rollout.wiring import build
 
 pytestmark = pytest.mark.usefixtures("logs_go_nowhere")
 

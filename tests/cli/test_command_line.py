@@ -12,9 +12,10 @@ from pathlib import Path
 import click
 import pytest
 
-from rollout.app import build, create_app
+from rollout.app import create_app
 from rollout.cli.main import COMMANDS, main
 from rollout.settings import Settings
+from rollout.wiring import build
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "/admin/api/v1"

@@ -12,7 +12,6 @@ import pytest
 from click.testing import CliRunner, Result
 from uses import add_generation
 
-from rollout.app import build
 from rollout.cli.main import main
 from rollout.core.audit import Actor
 from rollout.core.feedback import Opinion
@@ -20,6 +19,7 @@ from rollout.core.tenants import Tenant
 from rollout.db import migrate
 from rollout.services.registry import Services
 from rollout.settings import Settings
+from rollout.wiring import build
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from rollout.app import build
 from rollout.cli.main import main
 from rollout.core.refusals import Refusal
 from rollout.db import migrate
 from rollout.services.registry import Services
 from rollout.settings import Settings
+from rollout.wiring import build
 
 
 @pytest.fixture

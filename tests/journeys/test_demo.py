@@ -15,12 +15,12 @@ from pathlib import Path
 import sqlalchemy as sa
 from processes import REPOSITORY, Starter, base_environ, rollout
 
-from rollout.app import build
 from rollout.cli import demonstration, history
 from rollout.core.feedback import Wanted
 from rollout.db import migrate
 from rollout.db.tables import metadata
 from rollout.settings import Settings
+from rollout.wiring import build
 
 DAY = 86_400
 

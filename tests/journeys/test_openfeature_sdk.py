@@ -20,11 +20,11 @@ from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import Reason
 from processes import Service, Starter, wait_until
 
-from rollout.app import build
 from rollout.core.audit import Actor
 from rollout.core.decisions import ANALYSIS, GENERATION
 from rollout.services.registry import Services
 from rollout.settings import Settings
+from rollout.wiring import build
 
 ANA = Actor("token:ana", "admin")
 SECONDS = 10

@@ -17,11 +17,11 @@ from UnleashClient import UnleashClient
 from UnleashClient.cache import FileCache
 from UnleashClient.utils import InstanceAllowType
 
-from rollout.app import build
 from rollout.core.audit import Actor
 from rollout.core.flag_tokens import Kind, NewFlagToken
 from rollout.services.registry import Services
 from rollout.settings import Settings
+from rollout.wiring import build
 
 ANA = Actor("token:ana", "admin")
 STREAMS, THREADS = 12, 64

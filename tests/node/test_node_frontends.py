@@ -10,10 +10,10 @@ from answering import constraint, feature, rollout, variant
 from node import run_script
 from processes import Service, Starter
 
-from rollout.app import build
 from rollout.core.audit import Actor
 from rollout.core.flag_tokens import NewFlagToken
 from rollout.settings import Settings
+from rollout.wiring import build
 
 pytestmark = pytest.mark.node
 

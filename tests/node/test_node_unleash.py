@@ -11,10 +11,10 @@ import pytest
 from node import run_script
 from processes import Starter, wait_until
 
-from rollout.app import build
 from rollout.core.audit import Actor
 from rollout.core.flag_tokens import NewFlagToken
 from rollout.settings import Settings
+from rollout.wiring import build
 
 pytestmark = pytest.mark.node
 

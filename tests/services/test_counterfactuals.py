@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from clocks import Clock
 from doors import ACME, ALICE, BOB, GLOBEX
 
-from rollout.app import build
 from rollout.core.decisions import ANALYSIS, GENERATION
 from rollout.core.plans import Percentage
 from rollout.core.steps import Edit, Jump, Restart, RollBack
@@ -23,6 +22,7 @@ from rollout.db import plans, tables
 from rollout.errors import FeatureKilled, FeatureNotEnabled, InvalidRequest
 from rollout.services.registry import Services
 from rollout.settings import Settings
+from rollout.wiring import build
 
 WORLDS = 16
 DAY = 86_400

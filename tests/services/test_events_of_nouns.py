@@ -11,7 +11,6 @@ from doors import ALICE
 from ledgers import actual, request
 from uses import add_generation
 
-from rollout.app import build
 from rollout.core.decisions import ANALYSIS, GENERATION, Decision
 from rollout.core.feedback import Opinion
 from rollout.core.grants import Asking
@@ -20,6 +19,7 @@ from rollout.core.steps import Advance, Edit, Pause
 from rollout.core.tenants import Tenant
 from rollout.services.registry import Services
 from rollout.settings import Settings
+from rollout.wiring import build
 
 INTERNAL = "only for operators"
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from rollout.app import build, create_app
+from rollout.app import create_app
 from rollout.settings import Settings
 from rollout.web.openapi import document
+from rollout.wiring import build
 
 OPERATION_MEMBERS = {
     "operationId",
