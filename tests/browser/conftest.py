@@ -77,12 +77,11 @@ def enter(browser: Browser) -> Callable[[Demo], Demo]:
 
 
 @pytest.fixture(scope="session")
-def demo(
-    enter: Callable[[Demo], Demo], shared_starter: Starter, tmp_path_factory: pytest.TempPathFactory
-) -> Demo:
+def demo(enter: Callable[[Demo], Demo], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """All tests share it: what one changes for everybody, it changes back."""
-    home = tmp_path_factory.mktemp("demo")
-    return enter(Demo(shared_starter.demo(home), home))
+    home, starter = tmp_path_factory.mktemp("demo"), Starter(tmp_path_factory.mktemp("processes"))
+    yield enter(Demo(starter.demo(home), home))
+    starter.stop()
 
 
 @pytest.fixture
