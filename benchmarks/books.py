@@ -22,9 +22,11 @@ from typing import Any
 
 from rollout.core.audit import Actor, Entry
 from rollout.core.decisions import ANALYSIS, FEATURES, GENERATION
+from rollout.core.flag_tokens import NewFlagToken
 from rollout.core.grants import AccessRequest, Grant, RequestState
 from rollout.core.holds import State
 from rollout.core.meters import Meter, Period, Unit, window
+from rollout.core.steps import Advance, Edit
 from rollout.core.tenants import SCOPES, Key, Tenant
 from rollout.core.users import NewUser
 from rollout.db import access_requests, audit, grants, keys, meters, migrate, revision, tenants
@@ -71,6 +73,7 @@ class Sizes:
     refusals: int = 80_000
     audit: int = 50_000
     access_requests: int = 2_000
+    flags: int = 200
     days: int = 30
 
 
@@ -112,6 +115,7 @@ def make(home: Path, sizes: Sizes, now: int) -> None:
     month = _Month(sizes, now)
     with contextlib.closing(build(settings(home))) as services:
         month.people(services)
+        month.flags(services)
     with contextlib.closing(sqlite3.connect(_file(home), isolation_level=None)) as db:
         for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-2000000", "temp_store=MEMORY"):
             db.execute(f"PRAGMA {pragma}")
@@ -174,6 +178,27 @@ class _Month:
             entries = list(self._changes(number, audit.last_seq(tx), end))
             audit.add(tx, entries)
             revision.set_to(tx, number + len(entries), entries[-1].hash())
+
+    def flags(self, services: Services) -> None:
+        """Flags, a segment that they use, who asks for them, who is told of changes, and a step that waits for a second person."""
+        by_plan = {"contextName": "plan", "operator": "IN", "values": ["pro", "team"]}
+        segment = services.segments.add(
+            ACTOR, {"name": "paying", "constraints": [by_plan]}, REASON, accept_warnings=True
+        ).segment
+        for number in range(self.sizes.flags):
+            name = f"flag-{number:03}"
+            share = {"rollout": "50", "stickiness": "default", "groupId": name}
+            strategy = {"name": "flexibleRollout", "parameters": share, "segments": [segment.id]}
+            services.flags.add(
+                ACTOR, {"name": name, "enabled": True, "strategies": [strategy]}, REASON, accept_warnings=True
+            )
+        services.flag_tokens.add(ACTOR, NewFlagToken("sdk", "client"), REASON)
+        told = services.webhooks.add(
+            ACTOR, self.tenants[0], "https://hooks.example/phasegate", [], REASON
+        ).webhook
+        services.webhooks.test(ACTOR, told.id, REASON)
+        services.change_requests.submit(ACTOR, GENERATION, Edit({"four_eyes": True}), REASON)
+        services.change_requests.submit(ACTOR, GENERATION, Advance(), REASON)
 
     def _limits(self, tenant: str) -> Iterator[Meter]:
         for feature in FEATURES:

@@ -27,14 +27,30 @@ from benchmarks import books
 from rollout import log
 from rollout.app import create_app
 from rollout.core.decisions import GENERATION
-from rollout.db.tables import access_request, api_key, feedback, generation, grant, hold, image, meter, user
+from rollout.core.flags import PRODUCTION
+from rollout.db.tables import (
+    access_request,
+    api_key,
+    change_request,
+    feedback,
+    flag_token,
+    generation,
+    grant,
+    hold,
+    image,
+    job,
+    meter,
+    segment,
+    user,
+    webhook,
+)
 from rollout.services.registry import Services
 from rollout.wiring import build
 
 LIMIT_MS = 50
 PAGES_IN = 3
 NOT_ASKED = ("/admin/static/", "/admin/sign-in")
-MOVES = ("advance", "rollback")
+MOVES = ("advance", "rollback", "jump", "restart", "pause")
 BUSIEST = "acme-000"
 
 FILTERS: Mapping[str, tuple[str, ...]] = {
@@ -132,11 +148,13 @@ def _pages(app: Flask, client: FlaskClient, services: Services) -> Iterator[str]
 
 
 def _filled(path: str, samples: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
-    argument = re.search(r"<(?:[^:>]*:)?(\w+)>", path)
+    """The address with each sample of its arguments: those of its room, where names mean other things elsewhere."""
+    argument = re.search(r"<(?:[^>]*:)?(\w+)>", path)
     if argument is None:
         yield path
         return
-    for sample in samples[argument[1]]:
+    room = path.removeprefix("/admin/").partition("/<")[0]
+    for sample in samples.get(f"{room} {argument[1]}") or samples[argument[1]]:
         yield from _filled(path.replace(argument[0], sample, 1), samples)
 
 
@@ -176,6 +194,16 @@ def _samples(services: Services) -> dict[str, tuple[str, ...]]:
             "feature": (GENERATION,),
             "meter_id": (one(meter.c.id, busiest), one(meter.c.id, busiest, meter.c.period == "month")),
             "step": MOVES,
+            "key": ("private_beta",),
+            "environment": (PRODUCTION,),
+            f"flags/{PRODUCTION} name": ("flag-007",),
+            "catalogue/models name": ("gpt-image-2",),
+            "catalogue/aliases name": (services.catalogue().aliases[0].name,),
+            "change-requests request_id": (one(change_request.c.id),),
+            "token_id": (one(flag_token.c.id),),
+            "segment_id": (one(segment.c.id),),
+            "webhook_id": (one(webhook.c.id),),
+            "job_id": (one(job.c.id),),
             "any_id": (one(hold.c.request_id), one(generation.c.id), one(hold.c.id), opinion, picture),
             "key_id": (one(api_key.c.id, api_key.c.tenant_id == BUSIEST),),
             "user_id": (one(user.c.id),),

@@ -57,7 +57,8 @@ class Job:
 
 
 class JobFailed(Exception):
-    """An attempt came to nothing. `retry_after`: seconds until the next, instead of those of `pause`; `final`: there is none."""
+    """An attempt came to nothing. `retry_after`: seconds until the next, instead of those of `pause`; `at_least`: seconds that it must
+    wait, if those of `pause` are fewer; `final`: there is none."""
 
     def __init__(
         self,
@@ -65,10 +66,11 @@ class JobFailed(Exception):
         *,
         outcome: Mapping[str, Any] | None = None,
         retry_after: int | None = None,
+        at_least: int = 0,
         final: bool = False,
     ) -> None:
         super().__init__(why)
-        self.outcome, self.retry_after, self.final = outcome, retry_after, final
+        self.outcome, self.retry_after, self.at_least, self.final = outcome, retry_after, at_least, final
 
 
 class JobWaits(Exception):

@@ -134,7 +134,7 @@ class JobQueue:
             if what.final or job.is_spent:
                 after = _ended(failed, "dead", now)
             else:
-                again = now + (what.retry_after or pause(job.attempt, self._random()))
+                again = now + (what.retry_after or max(what.at_least, pause(job.attempt, self._random())))
                 after = dataclasses.replace(failed, state="ready", lease=None, run_at=again)
             kept = self._report(tx, job, after)
         if kept and after.state == "dead":

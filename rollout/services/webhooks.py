@@ -216,10 +216,11 @@ class Webhooks:
             raise JobFailed(str(undelivered)) from None
         if answer.status == 410:
             self._disable(webhook)
+        outcome = {"status": answer.status, "excerpt": answer.excerpt, "ms": answer.ms}
         if not 200 <= answer.status < 300:
-            why = f"the receiver answered {answer.status}"
-            raise JobFailed(why, outcome=vars(answer), final=answer.status == 410)
-        return vars(answer)
+            why, gone = f"the receiver answered {answer.status}", answer.status == 410
+            raise JobFailed(why, outcome=outcome, at_least=answer.retry_after, final=gone)
+        return outcome
 
     # -- inside --------------------------------------------------------------------------------------------------------
 

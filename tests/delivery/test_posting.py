@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rollout.delivery.dialling import Dial, is_public, resolve
-from rollout.delivery.webhooks import EXCERPT_BYTES, Post, Undelivered
+from rollout.delivery.webhooks import EXCERPT_BYTES, MOST_PATIENCE, Post, Undelivered
 
 CERTIFICATE = Path(__file__).with_name("hook.pem")
 HEADERS = {"content-type": "application/json", "webhook-id": "job_1"}
@@ -98,6 +98,26 @@ def test_what_the_receiver_says_is_told(receiver: Callable[..., Receiver], statu
         status,
         "what",
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("120", 120),
+        ("999999999999", MOST_PATIENCE),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", MOST_PATIENCE),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("-5", 0),
+        ("soon", 0),
+        ("", 0),
+    ],
+)
+def test_a_receiver_may_ask_to_be_left_alone_for_a_while(
+    receiver: Callable[..., Receiver], said: str, seconds: int
+) -> None:
+    one = receiver(answering(f"HTTP/1.1 503 Later\r\nRetry-After: {said}\r\nContent-Length: 0\r\n\r\n"))
+    answer = Post(private=True)(f"http://127.0.0.1:{one.port}/", HEADERS, BODY)
+    assert (answer.status, answer.retry_after) == (503, seconds)
 
 
 def test_a_redirect_is_an_answer_and_not_followed(receiver: Callable[..., Receiver]) -> None:

@@ -36,13 +36,14 @@ class Receiver:
 
     def __init__(self) -> None:
         self.status: int | Undelivered = 200
+        self.retry_after = 0
         self.got: list[tuple[str, Mapping[str, str], bytes]] = []
 
     def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         self.got.append((url, headers, body))
         if isinstance(self.status, Undelivered):
             raise self.status
-        return Answer(self.status, "so", 12)
+        return Answer(self.status, "so", 12, self.retry_after)
 
 
 class World:
@@ -138,6 +139,22 @@ def test_what_did_not_arrive_is_tried_eight_times_and_then_dead(
     assert world.work() == ["dead"]
     assert len(world.receiver.got) == 8
     assert world.sent(webhook_id).last_error == why
+
+
+def test_a_receiver_that_asks_for_time_gets_it_and_no_message_comes_sooner_than_it_would(
+    world: World,
+) -> None:
+    world.add()
+    world.tell()
+    world.receiver.status, world.receiver.retry_after = 429, 5_000
+    assert world.work() == ["ready"]
+    world.clock.advance(4_999)
+    assert world.work() == []
+    world.receiver.retry_after = 1
+    world.clock.advance(1)
+    assert world.work() == ["ready"]
+    world.clock.advance(1)
+    assert world.work() == []
 
 
 def test_a_receiver_that_is_gone_for_good_is_told_of_nothing_more(world: World) -> None:
