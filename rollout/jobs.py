@@ -86,6 +86,7 @@ def all_of(services: Services) -> list[Tick]:
     return [
         *of_ledger(services.ledger),
         Tick("caps", 5, services.meters.carry_out_plans),
+        Tick("grants", 10, services.grants.expire),
         Tick("phases", 10, services.controller.tick),
         Tick("remind", 10, services.switches.remind),
         Tick("purge", 60, services.images.purge),

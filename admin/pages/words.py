@@ -274,6 +274,7 @@ ACTIONS: Mapping[str, str] = {
     "flag_token.revoked": N_("Flag token revoked"),
     "grant.changed": N_("Grant changed"),
     "grant.created": N_("Access granted"),
+    "grant.expired": N_("Access ended"),
     "grant.revoked": N_("Access revoked"),
     "hold.settled": N_("Hold settled"),
     "hold.voided": N_("Hold voided"),

@@ -32,6 +32,7 @@ EventType = Literal[
     "generation.succeeded",
     "generation.unknown",
     "grant.created",
+    "grant.expired",
     "grant.revoked",
     "ledger.mismatch",
     "model.retiring",

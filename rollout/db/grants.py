@@ -43,6 +43,13 @@ def page(
     return [Grant(**row) for row in tx.execute(query).mappings()]
 
 
+def over(tx: Tx, now: int, limit: int) -> list[Grant]:
+    """Those that time has ended and nobody has written down, the longest ago first."""
+    query = sa.select(grant).where(grant.c.state == "active", grant.c.expires_at <= now)
+    found = tx.execute(query.order_by(grant.c.expires_at, grant.c.id).limit(limit)).mappings()
+    return [Grant(**row) for row in found]
+
+
 def add(tx: Tx, new: Grant) -> None:
     tx.execute(sa.insert(grant).values(asdict(new)))
 

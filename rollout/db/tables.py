@@ -128,6 +128,7 @@ grant = Table(
     Column("reason", Text, nullable=False),
     Column("version", Integer, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Index("ix_grant_state_expires_at", "state", "expires_at"),  # whose time is over
 )
 
 access_request = Table(

@@ -1,6 +1,6 @@
 """Grants: given, given another end, revoked.
 
-A tenant has at most one of a feature; time ends it without a job.
+A tenant has at most one of a feature; time ends it by itself, at its second. A tick writes that down later, and tells of it.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ from rollout.db.engine import Database, Tx
 from rollout.errors import Conflict, NotFound
 from rollout.services.changes import Change, Changes, as_json
 from rollout.services.ids import NewId
-from rollout.services.meters import give_quota
+from rollout.services.meters import SCHEDULE, give_quota
 from rollout.services.tenants import check_version, require
+
+EXPIRED_AT_ONCE = 100
+"""In one transaction; the rest follow with the next ticks."""
 
 _TOLD: Mapping[RequestState, EventType] = {
     "approved": "access_request.approved",
@@ -134,6 +137,16 @@ class Grants:
             after = _put(change, "grant.revoked", before, state="revoked", reason=change.reason)
             change.tell("grant.revoked", after.tenant_id, told_of_grant(after))
         return after
+
+    def expire(self) -> None:
+        """Write down which grants time has ended, and tell of each, once; the tick of one process."""
+        with self._database.read() as tx:
+            if not grants.over(tx, self._database.now(tx), 1):
+                return
+        with self._changes.begin(SCHEDULE, "its time is over") as change:
+            for before in grants.over(change.tx, change.now, EXPIRED_AT_ONCE):
+                after = _put(change, "grant.expired", before, state="expired")
+                change.tell("grant.expired", after.tenant_id, told_of_grant(after))
 
 
 def admit(

@@ -79,6 +79,19 @@ def test_a_grant_that_is_revoked_is_told_once(services: Services) -> None:
     assert INTERNAL not in str(events)
 
 
+def test_a_grant_whose_time_is_over_is_told_once(services: Services) -> None:
+    ends = int(services.database.clock()) + 2
+    services.grants.add(ALICE, "acme", GENERATION, "let in", expires_at=ends)
+    services.grants.expire()
+    services.database.clock = lambda: ends
+    for _ in range(2):
+        services.grants.expire()
+    events = told(services)["acme"]
+    assert types(events) == ["grant.created", "grant.expired"]
+    assert {event["state"] for event in events} == {"active", "expired"}
+    assert INTERNAL not in str(events)
+
+
 def test_a_stop_for_everyone_is_told_to_us_and_one_for_a_partner_to_it_too(services: Services) -> None:
     services.features.kill(ALICE, ANALYSIS, INTERNAL, wait=0)
     services.features.kill(ALICE, ANALYSIS, INTERNAL, tenant="acme", wait=0)

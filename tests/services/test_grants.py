@@ -64,6 +64,33 @@ def test_time_ends_a_grant_without_anybody_writing_it_down(
     assert decision(services, "acme").reason == "grant_expired"
 
 
+def test_what_time_has_ended_is_written_down_once_and_ends_no_sooner_for_it(
+    services: SimpleNamespace, grants: Grants, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rollout.services.grants.EXPIRED_AT_ONCE", 2)
+    services.tenants.add(ALICE, Tenant("one", "one"), "more")
+    for tenant in ("acme", "globex", "one"):
+        grants.add(ALICE, tenant, GENERATION, "a trial", expires_at=int(clock()) + DAY)
+
+    def written() -> list[str | None]:
+        grants.expire()
+        found = services.audit.page(before=None, limit=50)
+        return [row["tenant_id"] for row in found if row["action"] == "grant.expired"]
+
+    assert written() == []
+    clock.advance(DAY - 1)
+    assert written() == []
+    assert decision(services, "acme").allowed
+    clock.advance(1)
+    assert [len(written()) for _ in range(3)] == [2, 3, 3]
+    assert sorted(filter(None, written())) == ["acme", "globex", "one"]
+    assert decision(services, "acme").reason == "grant_expired"
+    again = grants.add(ALICE, "acme", GENERATION, "bought", expires_at=int(clock()) + DAY)
+    assert grants.get(again.id).state == "active"
+    assert decision(services, "acme").allowed
+    assert services.audit.verify() is None
+
+
 def test_a_revoked_grant_lets_nobody_in_and_can_be_revoked_again(
     services: SimpleNamespace, grants: Grants
 ) -> None:
