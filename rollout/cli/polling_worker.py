@@ -6,6 +6,7 @@ cannot send at once, takes gunicorn's own way.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ class PollingWorker(ThreadWorker):  # type: ignore[misc]
         head = _received(client)
         if head is None:
             return
-        answer = self.polls.told_again(conn.client[0], head) if self.alive else None
+        answer = self._known(conn, head) if self.alive else None
         if answer is None:
             conn.parser.unreader.unread(head)
             conn.parser.unreader.came = conn.client[0], head
@@ -45,6 +46,12 @@ class PollingWorker(ThreadWorker):  # type: ignore[misc]
             return
         conn.set_timeout()
         self.keepalived_conns.append(conn)
+
+    def _known(self, conn: Any, head: bytes) -> bytes | None:
+        # An error that left the loop would end the whole worker; in a thread, where the same comes up again, it is logged and answered.
+        with contextlib.suppress(Exception):
+            return self.polls.told_again(conn.client[0], head)
+        return None
 
     def _send(self, conn: Any, unsent: bytes) -> None:
         """By a thread, which may wait for a slow reader; gunicorn keeps or closes the connection afterwards."""
