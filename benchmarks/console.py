@@ -25,7 +25,7 @@ from flask.testing import FlaskClient
 
 from benchmarks import books
 from rollout import log
-from rollout.app import create_app
+from rollout.app import calm_collector, create_app
 from rollout.core.decisions import GENERATION
 from rollout.core.flags import PRODUCTION
 from rollout.db.tables import (
@@ -101,6 +101,7 @@ def main() -> None:
         app = create_app(services)
         client = _signed_in(app, services)
         pages = [page for page in _pages(app, client, services) if options.only in page]
+        calm_collector()
         results = [_ask(client, page, options.times) for page in pages]
     _show(results, options.times)
 
