@@ -110,6 +110,7 @@ def test_a_worker_starts_its_jobs_and_stops_them(database: Database) -> None:
         product_tables=SimpleNamespace(purge=_nothing),
         sessions=SimpleNamespace(forget=_nothing),
         meters=SimpleNamespace(carry_out_plans=_nothing),
+        grants=SimpleNamespace(expire=_nothing),
         controller=SimpleNamespace(tick=_nothing),
         switches=SimpleNamespace(remind=_nothing),
         flag_pushes=SimpleNamespace(look=_nothing, carry_out=_nothing),
