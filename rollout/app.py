@@ -1,6 +1,6 @@
 """What is served, and by whom: mounts the surfaces over the services of `rollout.wiring`, starts and stops a worker's threads.
 
-The only module that knows every floor, and the only one of `rollout` that imports `admin`.
+The only module of `rollout` that imports `admin`.
 """
 
 from __future__ import annotations

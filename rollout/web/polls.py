@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Key = tuple[str | None, ...]
 
 MOST_BYTES = 16 * 1024 * 1024
-"""Of all kept answers together: then they are forgotten. Which questions there are is up to the callers."""
+"""Of all that is kept together: then the next answer takes the place of all. Which questions there are is up to the callers."""
 
 _TELLS = (
     "PATH_INFO",
